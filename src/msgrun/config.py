@@ -1,0 +1,1 @@
+"""Configuration: one `msgrun.toml`, overridden by `MSGRUN_…` environment variables."""

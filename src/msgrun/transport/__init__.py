@@ -1,0 +1,1 @@
+"""How mail leaves: SMTP, `.eml` files, and a public in-memory fake."""
