@@ -1,1 +1,16 @@
-""""""
+"""Alembic migrations of msgrun's own tables, run in the caller's transaction."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the database behind `connection` to the newest revision; the caller commits."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
