@@ -1,0 +1,157 @@
+"""Documents from disk or database: opened once, below the documents folder, and looked at."""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from msgrun.compose import CONTROL
+from msgrun.errors import ComposeError
+from msgrun.model import Document
+
+_MEDIA_TYPE: Final = re.compile(
+    r"(?!(?:multipart|message)/)"  # neither may be base64 (RFC 2046, 5.1 and 5.2.1)
+    r"[\w.+!#$&^-]+/[\w.+!#$&^-]+(?:; ?[\w.+-]+=[\w.+-]+)*",
+    re.ASCII | re.IGNORECASE,
+)
+_FLAGS: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)  # the path is resolved: a link there now was put in between
+    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would wait for ever
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A document's bytes, and the invoice that they belong to."""
+
+    filename: str
+    media_type: str
+    content: bytes
+    invoice: str
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def load_document(document: Document, root: Path) -> Attachment:
+    """Read a document; its path, if it has no content, is relative to `root` and stays below it.
+
+    Raises:
+        ComposeError: MR401, there is no such file; MR402, it cannot be read; MR403, it is empty,
+            no file, not the PDF that it says it is, or has an impossible name or media type;
+            MR407, it is outside `root`.
+    """
+    filename = _filename(document)
+    if document.content is not None:
+        content = document.content
+    else:
+        with _opened(document, root) as file:
+            try:
+                content = file.read()
+            except OSError as error:
+                raise _unreadable(document, error) from error
+    _check_start(document, content[:5])
+    return Attachment(filename, document.media_type, content, document.invoice)
+
+
+def check_document(document: Document, root: Path) -> None:
+    """Look at a document without reading all of it; raises what `load_document` would.
+
+    Raises:
+        ComposeError: MR401, MR402, MR403 or MR407.
+    """
+    _filename(document)
+    if document.content is not None:
+        start = document.content[:5]
+    else:
+        with _opened(document, root) as file:
+            try:
+                start = file.read(5)
+            except OSError as error:
+                raise _unreadable(document, error) from error
+    _check_start(document, start)
+
+
+def _filename(document: Document) -> str:
+    name = re.split(r"[/\\]", document.filename)[-1].strip()
+    if name in {"", ".", ".."} or CONTROL.search(name):
+        message = f"the {_what(document)} has the file name {document.filename!r}"
+        raise ComposeError("MR403", message, "give it a file name that can be shown")
+    if not _MEDIA_TYPE.fullmatch(document.media_type):
+        message = f"the {_what(document)} has the media type {document.media_type!r}"
+        raise ComposeError("MR403", message, "use one like application/pdf")
+    return name
+
+
+def _check_start(document: Document, start: bytes) -> None:
+    if not start:
+        message = f"the {_what(document)} is empty (0 bytes)"
+    elif document.media_type.lower().startswith("application/pdf") and start != b"%PDF-":
+        message = f"the {_what(document)} says it is a PDF, but begins with {start!r}"
+    else:
+        return
+    raise ComposeError("MR403", message, "generate it again")
+
+
+@contextmanager
+def _opened(document: Document, root: Path) -> Iterator[BinaryIO]:
+    path = _resolved(document, root)
+    try:
+        handle = os.open(path, _FLAGS)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"the {_what(document)} is missing: there is no file {path}"
+        raise ComposeError("MR401", message, "generate it") from error
+    except OSError as error:
+        raise _unreadable(document, error) from error
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        opened = os.fstat(handle)
+        if not stat.S_ISREG(opened.st_mode):
+            message = f"the {_what(document)} is no file: {path}"
+            raise ComposeError("MR403", message, "correct the path")
+        _check_unmoved(document, root, path, opened)
+        yield file
+
+
+def _resolved(document: Document, root: Path) -> str:
+    if document.path is None:
+        message = f"the {_what(document)} has neither content nor a path"
+        raise ComposeError("MR401", message, "generate it, or correct its row")
+    base = os.path.realpath(root)
+    # A control character (NUL among them) is in no path that a billing system writes.
+    if not CONTROL.search(document.path):
+        path = os.path.realpath(Path(base, document.path))
+        if path.startswith(base.rstrip(os.sep) + os.sep):
+            return path
+    message = f"the {_what(document)} is outside the documents folder {base}: {document.path!r}"
+    raise ComposeError("MR407", message, "correct the path, or documents_root")
+
+
+def _check_unmoved(document: Document, root: Path, path: str, opened: os.stat_result) -> None:
+    """Refuse a file that was swapped for a link between looking and opening."""
+    try:
+        now = Path(path).lstat()
+        same = os.path.samestat(now, opened) and _resolved(document, root) == path
+    except OSError:
+        same = False
+    if not same:
+        message = f"the {_what(document)} was replaced while it was opened: {path}"
+        raise ComposeError("MR407", message, "look at who writes to the documents folder")
+
+
+def _unreadable(document: Document, error: OSError) -> ComposeError:
+    message = f"the {_what(document)} cannot be read: {document.path!r}: {error.strerror}"
+    return ComposeError("MR402", message, "correct the file's owner or mode")
+
+
+def _what(document: Document) -> str:
+    return f"document {document.transformation!r} of invoice {document.invoice!r}"

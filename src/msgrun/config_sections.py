@@ -1,0 +1,286 @@
+"""The sections of `msgrun.toml`: their keys, defaults, and the rules within one section."""
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from msgrun.errors import UsageError
+from msgrun.selection import parse_period
+from msgrun.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from msgrun.config import Config
+
+_POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
+_SQLITE: Final = ("sqlite", "sqlite+pysqlite")
+_RELATIONS: Final = ("customers", "addresses", "clusters", "invoices", "documents")
+_NEEDED: Final = ("customers", "addresses", "invoices")
+_DEADLINE: Final = re.compile(r"([1-9][0-9]{0,3})(m|h|d)")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+UNPROTECTED: Final = (
+    "protected documents are not supported by this version; "
+    "nothing is ever sent unprotected instead"
+)
+
+
+def absolute_url(url: str, root: Path) -> str:
+    """Return a database URL for SQLAlchemy: SQLite files beside `root`, PostgreSQL by psycopg 3.
+
+    Raises:
+        ValueError: the database is of another kind, or the SQLite file has no usable name.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme in _POSTGRESQL and rest:
+        return f"postgresql+psycopg://{rest}"
+    if scheme not in _SQLITE:
+        raise ValueError('must begin with "sqlite:///" or "postgresql://"')
+    if not rest.startswith("/") or rest in ("/", "/:memory:"):
+        raise ValueError('must name a file, as in "sqlite:///billing.db"')
+    path = (root / rest[1:]).as_posix()
+    if "?" in path or "%" in path:
+        # SQLAlchemy 2.0 and 2.1 read these two signs differently: they would open two files.
+        raise ValueError(f"must name a file without '?' and '%' in its path, not {path!r}")
+    return f"sqlite:///{path}"
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    absolute_url(url.get_secret_value(), Path())
+    return url
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _period(text: str) -> str:
+    try:
+        parse_period(text, date(2000, 1, 1))
+    except UsageError as exc:
+        raise ValueError(f"{exc.hint}; {exc.message}") from None
+    return text
+
+
+def _deadline(text: str) -> str:
+    if not _DEADLINE.fullmatch(text):
+        raise ValueError('must be a number of minutes, hours or days, as in "90m", "24h" or "3d"')
+    return text
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        if name == "UTC":  # known everywhere, even where no time zone data is installed
+            return name
+        wanted = f"must be an IANA time zone; {did_you_mean(name, sorted(available_timezones()))}"
+        raise ValueError(wanted) from None
+    return name
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != 5:
+        raise ValueError('must have five fields (minute hour day month weekday), as in "0 7 1 * *"')
+    return text
+
+
+def _environment_name(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError("must be the name of an environment variable, not the password itself")
+    return name
+
+
+def _schema_names(attach: dict[str, str]) -> dict[str, str]:
+    for name in attach:
+        if not _IDENTIFIER.fullmatch(name) or name.lower() in ("main", "temp"):
+            raise ValueError(f"{name!r} must be a plain SQL name other than main and temp")
+    return attach
+
+
+def _unprotected(value: bool | str) -> bool | str:
+    if value:
+        raise ValueError(UNPROTECTED)
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
+PeriodText = Annotated[str, AfterValidator(_period)]
+
+
+class Section(BaseModel):
+    """A table of `msgrun.toml`: frozen, and every unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class DatabaseConfig(Section):
+    """`[database]`: where msgrun keeps its ledger; the URL may hold a password."""
+
+    url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+        description='give one, as in url = "sqlite:///billing.db"'
+    )
+
+
+class SourceConfig(Section):
+    """`[source]`: where the billing data comes from; without SELECTs, msgrun's own tables.
+
+    Attributes:
+        documents_root: the folder that paths of documents must stay under.
+        attach: SQLite files by the schema name that the SELECTs use.
+        customers: a SELECT; likewise addresses, clusters, invoices, documents.
+    """
+
+    documents_root: Text = "."
+    attach: Annotated[dict[str, Text], AfterValidator(_schema_names)] = Field(default_factory=dict)
+    customers: Words | None = None
+    addresses: Words | None = None
+    clusters: Words | None = None
+    invoices: Words | None = None
+    documents: Words | None = None
+
+    @property
+    def relations(self) -> dict[str, str]:
+        """The SELECT of each mapped relation; empty when msgrun's own tables are the source."""
+        return {name: sql for name in _RELATIONS if (sql := getattr(self, name)) is not None}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [name for name in _NEEDED if name not in self.relations]
+        if self.relations and missing:
+            raise ValueError(
+                f"{', '.join(missing)} missing; when any relation is mapped, "
+                "customers, addresses and invoices must be"
+            )
+        return self
+
+
+class ServerConfig(Section):
+    """`[servers.NAME]`: an SMTP server; the password itself is never written here.
+
+    Attributes:
+        security: "starttls" (RFC 3207), "tls" (RFC 8314, 3.3) or "none"; never guessed.
+        password_env: the environment variable, `password_file` the file, `keyring` the service
+            of the system's keyring, that holds the password; at most one of them.
+        rate_per_minute: messages a minute at most; 0 for no limit.
+        timeout: seconds to wait for an answer, `dot_timeout` for the one to the final dot.
+        ehlo: the name to greet with (RFC 5321, 4.1.1.1); empty for this host's own.
+    """
+
+    host: str = ""
+    port: Annotated[Whole, Field(ge=1, le=65535)] | None = None
+    security: Literal["starttls", "tls", "none"] = Field(
+        description="must be 'starttls', 'tls' or 'none'; it is never guessed"
+    )
+    username: str = ""
+    password_env: Annotated[str, AfterValidator(_environment_name)] | None = None
+    password_file: Text | None = None
+    keyring: Text | None = None
+    rate_per_minute: Annotated[Whole, Field(ge=0)] = 0
+    connections: Annotated[Whole, Field(ge=1)] = 2
+    messages_per_connection: Annotated[Whole, Field(ge=1)] = 100
+    timeout: Seconds = 30
+    dot_timeout: Seconds = 600
+    ca_file: Text | None = None
+    verify: bool = True
+    ehlo: str = ""
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        names = ("password_env", "password_file", "keyring")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"wants at most one of {', '.join(names)}; has {' and '.join(given)}")
+        return self
+
+
+class SenderConfig(Section):
+    """`[senders.KEY]`: who messages are from; KEY is the "from key" of definitions."""
+
+    address: Text = Field(description='give one, as in address = "billing@example.com"')
+    name: str = ""
+    reply_to: str = ""
+    server: Text = "default"
+
+
+class DefinitionConfig(Section):
+    """`[definitions.NAME]`: what is sent, from whom, under which address key.
+
+    Attributes:
+        from_key: names the sender, `recipient_key` the key of the customers' addresses.
+        statuses: the invoice statuses that are sent.
+        subject: the template itself, or `subject_file` the file that holds it.
+        text: the file of the plain text body, `html` of the HTML body; one or both.
+        documents: transformations that must all exist for an invoice.
+        collate: one message for each customer instead of each invoice.
+        cluster: the usual selection, like `period`.
+        deadline: how long a deferred message is tried, e.g. "24h"; see `deadline_delta`.
+    """
+
+    from_key: Words = Field(description="give the key of a sender")
+    recipient_key: Words = Field(description="give the key that customers' addresses have")
+    statuses: Annotated[tuple[Text, ...], Field(min_length=1)] = ("Approved",)
+    subject: Text | None = None
+    subject_file: Text | None = None
+    text: Text | None = None
+    html: Text | None = None
+    documents: tuple[Text, ...] = ()
+    collate: bool = False
+    cluster: Text | None = None
+    period: PeriodText | None = None
+    zip: Annotated[bool, AfterValidator(_unprotected)] = False
+    password_key: Annotated[str, AfterValidator(_unprotected)] = ""
+    bcc: tuple[Text, ...] = ()
+    enabled: bool = True
+    deadline: Annotated[str, AfterValidator(_deadline)] = "24h"
+
+    @property
+    def deadline_delta(self) -> timedelta:
+        """How long a deferred message is tried before it is given up (MR513)."""
+        number, unit = self.deadline[:-1], self.deadline[-1]
+        return timedelta(**{_UNITS[unit]: int(number)})
+
+    def template_paths(self, config: "Config") -> dict[str, Path]:
+        """Return the template files by part: `subject` (if it is a file), `text`, `html`."""
+        files = {"subject": self.subject_file, "text": self.text, "html": self.html}
+        return {part: config.resolve(file) for part, file in files.items() if file is not None}
+
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        if (self.subject is None) == (self.subject_file is None):
+            has = "neither" if self.subject is None else "both"
+            raise ValueError(f"wants exactly one of subject and subject_file; has {has}")
+        if self.text is None and self.html is None:
+            raise ValueError("wants text, html or both; has neither")
+        return self
+
+
+class ScheduleConfig(Section):
+    """`[schedules.NAME]`: a definition run by cron; `missed` says what a missed slot does."""
+
+    definition: Text = Field(description="give the name of a definition")
+    cron: Annotated[str, AfterValidator(_cron)] = Field(
+        description='give five fields, as in cron = "0 7 1 * *"'
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    cluster: Text | None = None
+    period: PeriodText | None = None
+    missed: Literal["run", "skip"] = "run"

@@ -1,0 +1,1 @@
+"""What a person or cron asks of runs: start, stop, restart, cancel."""

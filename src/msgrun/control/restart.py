@@ -1,0 +1,187 @@
+"""Restarting a run: say what will be sent, then send exactly what is unsent."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from msgrun.control.work import Ending, recover_dead, summary_of, take_on, work
+from msgrun.errors import AlreadyRunningError, UsageError
+from msgrun.events import Listener, ServerTrouble, ignore
+from msgrun.ledger import messages, runs, views, workers
+from msgrun.ledger.rows import Frozen, RunRow
+from msgrun.ledger.workers import definition_lock
+from msgrun.planning.reevaluate import Reevaluation, Review, review_run
+from msgrun.preflight import SAMPLE, Preflight, check_contexts, check_sender, check_server
+from msgrun.states import RESTARTABLE, MessageState, RunStatus
+from msgrun.workspace import Workspace, message_id_domain
+
+M = MessageState
+
+_STALE: Final = 2 * workers.HEARTBEAT
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a restart would do; figures are messages.
+
+    Attributes:
+        never_tried: pending messages that would be sent.
+        deferred: deferred messages that would be sent now.
+        in_doubt: messages that stay as they are.
+        review: what today's data changes.
+        checked: what the pre-flight found.
+    """
+
+    run: RunRow
+    never_tried: int
+    deferred: int
+    in_doubt: int
+    review: Reevaluation
+    checked: Preflight
+
+    @property
+    def to_send(self) -> int:
+        """How many messages would be sent, as far as is known before collating."""
+        return self.never_tried + self.deferred + len(self.review.revived)
+
+
+Confirm = Callable[[Proposal], bool]
+
+
+def restart(
+    workspace: Workspace,
+    reference: str,
+    *,
+    failed: bool,
+    confirm: Confirm,
+    wait: bool,
+    listener: Listener = ignore,
+) -> Ending | None:
+    """Send what a run has left, after saying so.
+
+    Args:
+        workspace: configuration, database, source.
+        reference: the run's number, or "last".
+        failed: also re-evaluate rejected, failed, skipped and bounced messages against today's
+            data, definition and templates.
+        confirm: asked with the proposal; a no writes nothing.
+        wait: whether to wait for deferred messages here.
+        listener: told what happens.
+
+    Returns:
+        How it ended; None when the person said no.
+
+    Raises:
+        NotFoundError: no such run.
+        AlreadyRunningError: somebody works on it, or on another run of its definition.
+        PreflightError: an error that concerns the whole run; nothing is written.
+        ServerDownError: the server cannot be reached; nothing is written.
+        UsageError: the run was cancelled.
+    """
+    database = workspace.database
+    with database.read() as connection, connection.begin():
+        run = runs.find_run(connection, database.tables, reference)
+    if run.status is RunStatus.CANCELLED:
+        raise UsageError(
+            f"run {run.id} was cancelled: it cannot be restarted",
+            f"`msgrun start {run.definition}` makes a new run",
+        )
+    _wait_out_lease(workspace, run, listener)
+    with ExitStack() as stack:
+        stack.enter_context(definition_lock(database, run.definition))
+        with database.write() as connection:
+            run = recover_dead(workspace, connection, run, lock_is_ours=True)
+        frozen = _frozen(workspace, run, failed=failed)
+        criteria = workspace.criteria(frozen, run.selection, own_run=run.id)
+        with review_run(database, workspace.source, run, criteria, failed=failed) as review:
+            proposal = _propose(workspace, run, frozen, review)
+            if not proposal.to_send and not proposal.review.excluded:
+                note = f"run {run.id} has nothing left to send"
+                return Ending(summary_of(workspace, run.id), note=note)
+            if proposal.to_send:
+                check_server(workspace, frozen)
+            if not confirm(proposal):
+                return None
+            token = _apply(workspace, run, frozen, review, failed=failed)
+        return work(workspace, run.id, token, wait=wait, listener=listener)
+
+
+def resume(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) -> Ending:
+    """Restart without asking, for `start --once`."""
+    ending = restart(
+        workspace, str(run.id), failed=False, confirm=lambda _: True, wait=wait, listener=listener
+    )
+    return ending or Ending(summary_of(workspace, run.id))
+
+
+def _frozen(workspace: Workspace, run: RunRow, *, failed: bool) -> Frozen:
+    """Return the definition to go by: the run's own, or with `failed` today's."""
+    if failed:
+        return workspace.freeze(run.definition)
+    with workspace.database.read() as connection, connection.begin():
+        stored = runs.revisions(connection, workspace.database.tables, run.id)
+    return stored[max(stored)]
+
+
+def _propose(workspace: Workspace, run: RunRow, frozen: Frozen, review: Review) -> Proposal:
+    check_sender(workspace, frozen)
+    revision = workspace.revision(frozen, run.selection)
+    result = review.result()
+    gone = {each.message_id for each in result.excluded}
+    counts = summary_of(workspace, run.id).messages
+    states = {M.PENDING: 0, M.DEFERRED: 0}
+    database = workspace.database
+    with database.read(attach=True) as connection, connection.begin():
+        leaving = views.messages(connection, database.tables, run_id=run.id, states=tuple(states))
+        sample = []
+        for message in leaving:
+            if message.id in gone:
+                states[message.state] += 1
+            elif len(sample) < SAMPLE:
+                sample.append((message.customer, message.invoices))
+        loaded = workspace.source.load(
+            connection, sample, key=revision.key, transformations=revision.transformations
+        )
+        contexts = [(code, each) for (code, _), each in zip(sample, loaded, strict=True)]
+    return Proposal(
+        run=run,
+        never_tried=counts.pending - states[M.PENDING],
+        deferred=counts.deferred - states[M.DEFERRED],
+        in_doubt=counts.in_doubt,
+        review=result,
+        checked=check_contexts(revision, contexts),
+    )
+
+
+def _apply(
+    workspace: Workspace, run: RunRow, frozen: Frozen, review: Review, *, failed: bool
+) -> int:
+    """Write what today's data says, make the deferred due, and take the run on."""
+    database = workspace.database
+    with review.writing() as connection:
+        now = database.now(connection)
+        if run.status not in RESTARTABLE and run.status is not RunStatus.PLANNED:
+            raise AlreadyRunningError(f"run {run.id} is {run.status}", "`msgrun watch` follows it")
+        review.apply(now)
+        if failed:
+            review.revive(frozen, now, message_id_domain(workspace.sender_of(frozen)))
+        messages.make_due(connection, database.tables, run.id, now)
+        return take_on(workspace, connection, run)
+
+
+def _wait_out_lease(workspace: Workspace, run: RunRow, listener: Listener) -> None:
+    """Wait for the lease of a worker on another host that has gone silent (PostgreSQL)."""
+    database, told = workspace.database, False
+    while not database.is_sqlite:
+        with database.read() as connection, connection.begin():
+            now = database.now(connection)
+            alive = workers.live_workers(connection, database, run.id, run.definition)
+        if not alive or min(now - worker.seen_at for worker in alive) < _STALE:
+            return
+        if not told:
+            left = max((worker.lease_until - now).total_seconds() for worker in alive)
+            listener(ServerTrouble("the run's worker is silent; waiting for its lease", left))
+            told = True
+        time.sleep(0.5)

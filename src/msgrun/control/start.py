@@ -1,0 +1,127 @@
+"""Starting a run: plan, check, ask, write, send."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from msgrun.control.restart import resume
+from msgrun.control.work import RECOVERED, Ending, recover_definition, summary_of, take_on, work
+from msgrun.errors import ExitCode
+from msgrun.events import Listener, ignore
+from msgrun.ledger import runs
+from msgrun.ledger.rows import Frozen, RunRow
+from msgrun.ledger.workers import definition_lock
+from msgrun.model import Selection
+from msgrun.planning.draft import Plan, draft_run
+from msgrun.preflight import Preflight, check_draft, check_server
+from msgrun.states import RunStatus
+from msgrun.workspace import Workspace, message_id_domain
+
+Confirm = Callable[[Plan, Preflight], bool]
+
+
+def plan(workspace: Workspace, name: str, selection: Selection) -> tuple[Plan, Preflight]:
+    """Say what a run would do; nothing is written and no server is asked.
+
+    Raises:
+        PreflightError: an error that concerns the whole run.
+        MsgrunError: configuration, source or database cannot be used.
+    """
+    frozen = workspace.freeze(name)
+    with draft_run(
+        workspace.database, workspace.source, frozen, workspace.criteria(frozen, selection)
+    ) as draft:
+        return draft.plan, check_draft(workspace, frozen, draft)
+
+
+def start(
+    workspace: Workspace,
+    name: str,
+    selection: Selection,
+    *,
+    confirm: Confirm,
+    wait: bool,
+    once: bool = False,
+    listener: Listener = ignore,
+) -> Ending | None:
+    """Plan a run, check it, ask, write it down and send it.
+
+    Args:
+        workspace: configuration, database, source.
+        name: the definition.
+        selection: what to cover.
+        confirm: asked with plan and findings before anything is written.
+        wait: whether to wait for deferred messages here.
+        once: do nothing when the same definition, cluster and period has already run.
+        listener: told what happens.
+
+    Returns:
+        How it ended; None when the person said no (nothing is written then).
+
+    Raises:
+        PreflightError: an error that concerns the whole run; nothing is written.
+        ServerDownError: the server cannot be reached; nothing is written.
+        AlreadyRunningError: the definition has a live run.
+    """
+    frozen = workspace.freeze(name)
+    _refuse_when_live(workspace, name)
+    if once and (earlier := _earlier_run(workspace, frozen, selection)) is not None:
+        return _once(workspace, earlier, wait=wait, listener=listener)
+    criteria = workspace.criteria(frozen, selection)
+    with ExitStack() as stack:
+        with draft_run(workspace.database, workspace.source, frozen, criteria) as draft:
+            checked = check_draft(workspace, frozen, draft)
+            if draft.plan.messages:
+                check_server(workspace, frozen)
+            if not confirm(draft.plan, checked):
+                return None
+            stack.enter_context(definition_lock(workspace.database, name))
+            recover_definition(workspace, name, lock_is_ours=True)
+            domain = message_id_domain(workspace.sender_of(frozen))
+            run = draft.commit(domain)
+        with workspace.database.write() as connection:
+            token = take_on(workspace, connection, run)
+        return work(workspace, run.id, token, wait=wait, listener=listener)
+
+
+def _refuse_when_live(workspace: Workspace, name: str) -> None:
+    """Say early, before planning and asking, that somebody works on the definition."""
+    with definition_lock(workspace.database, name):
+        recover_definition(workspace, name, lock_is_ours=True)
+
+
+def _earlier_run(workspace: Workspace, frozen: Frozen, selection: Selection) -> RunRow | None:
+    """Return the latest whole run of the same definition, cluster and period."""
+    database = workspace.database
+    with database.read() as connection, connection.begin():
+        candidates = runs.list_runs(connection, database.tables, limit=1000, definition=frozen.name)
+    for run in candidates:
+        theirs = run.selection
+        whole = theirs.limit is None and theirs.redirect_to is None and not theirs.customers
+        same = (theirs.cluster, theirs.children, theirs.period and theirs.period.start,
+                theirs.period and theirs.period.end) == (
+            selection.cluster, selection.children, selection.period and selection.period.start,
+            selection.period and selection.period.end)  # fmt: skip
+        if whole and same and run.status is not RunStatus.CANCELLED:
+            return run
+    return None
+
+
+def _once(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) -> Ending:
+    """Leave a finished run be, resume an unfinished one, respect a person's stop."""
+    if run.status is RunStatus.FINISHED:
+        note = f"run {run.id} has already finished: nothing to do"
+        return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.DONE)
+    if run.status is RunStatus.STOPPED and not _died(workspace, run):
+        note = f"run {run.id} was stopped by a person: `msgrun restart {run.id}` sends the rest"
+        return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.INCOMPLETE)
+    return resume(workspace, run, wait=wait, listener=listener)
+
+
+def _died(workspace: Workspace, run: RunRow) -> bool:
+    """Tell whether a stopped run came to rest because its worker died."""
+    database = workspace.database
+    with database.read() as connection, connection.begin():
+        kinds = [event["kind"] for event in runs.events(connection, database.tables, run.id)]
+    while RunStatus.RUNNING in kinds:
+        kinds = kinds[kinds.index(RunStatus.RUNNING) + 1 :]
+    return RECOVERED in kinds and RunStatus.STOPPING not in kinds

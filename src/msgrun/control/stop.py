@@ -1,0 +1,110 @@
+"""Stopping and cancelling, from any terminal or host."""
+
+import time
+from typing import Final
+
+from sqlalchemy import update
+
+from msgrun.control.work import Ending, recover_dead, summary_of
+from msgrun.errors import AlreadyRunningError, ExitCode, UsageError
+from msgrun.ledger import runs, workers
+from msgrun.ledger.messages import hold
+from msgrun.ledger.rows import RunRow
+from msgrun.states import LIVE, MessageState, RunStatus
+from msgrun.workspace import Workspace
+
+_LOOK_SECONDS: Final = 0.05
+_ANSWERS_SECONDS: Final = 1.0
+
+
+def stop(workspace: Workspace, reference: str) -> Ending:
+    """Ask a run to stop; return when no further dot can leave (answers may still arrive).
+
+    Raises:
+        NotFoundError: no such run.
+    """
+    database, tables = workspace.database, workspace.database.tables
+    with database.write() as connection:
+        run = runs.find_run(connection, tables, reference, prefer_live=True)
+        now = database.now(connection)
+        asked = runs.move_run(connection, tables, run.id, RunStatus.STOPPING, now)
+        if not asked and run.status is not RunStatus.STOPPING:
+            asked = runs.move_run(connection, tables, run.id, RunStatus.STOPPED, now)
+    if not asked and run.status not in LIVE:
+        note = f"run {run.id} is {run.status} already"
+        return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.DONE)
+    _until_drained(workspace, run)
+    _until_answers(workspace, run)
+    return Ending(summary_of(workspace, run.id), note=f"run {run.id} stopped", code=ExitCode.DONE)
+
+
+def _until_drained(workspace: Workspace, run: RunRow) -> None:
+    """Wait for every live worker to say that it has drained; bring a dead one's run to rest."""
+    database = workspace.database
+    while True:
+        with database.read() as connection, connection.begin():
+            current = runs.get_run(connection, database.tables, run.id)
+            alive = workers.live_workers(connection, database, run.id, run.definition)
+        if current.status not in LIVE or (alive and all(worker.drained for worker in alive)):
+            return
+        if not alive:
+            try:
+                with database.write() as connection:
+                    current = runs.get_run(connection, database.tables, run.id)
+                    recover_dead(workspace, connection, current, lock_is_ours=False)
+            except AlreadyRunningError:
+                continue
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _until_answers(workspace: Workspace, run: RunRow) -> None:
+    """Give answers that are on their way a moment, so that the figures shown are final."""
+    database, until = workspace.database, time.monotonic() + _ANSWERS_SECONDS
+    while time.monotonic() < until:
+        with database.read() as connection, connection.begin():
+            current = runs.get_run(connection, database.tables, run.id)
+        if current.status not in LIVE:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def cancel(workspace: Workspace, reference: str) -> Ending:
+    """Give up what a run has not sent, and free it for another run. In doubt stays in doubt.
+
+    Raises:
+        NotFoundError: no such run.
+        UsageError: the run is finished: nothing is left to give up.
+        AlreadyRunningError: its worker still waits for answers.
+    """
+    database, tables = workspace.database, workspace.database.tables
+    with database.read() as connection, connection.begin():
+        run = runs.find_run(connection, tables, reference)
+    if run.status is RunStatus.CANCELLED:
+        note = f"run {run.id} is cancelled already"
+        return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.DONE)
+    if run.status is RunStatus.FINISHED:
+        raise UsageError(f"run {run.id} is finished: nothing is left to cancel",
+                         "`msgrun show` has its figures")  # fmt: skip
+    if run.status in LIVE:
+        stop(workspace, str(run.id))
+    with database.write() as connection:
+        run = runs.get_run(connection, tables, run.id)
+        recover_dead(workspace, connection, run, lock_is_ours=False)
+        now = database.now(connection)
+        message = tables.message
+        given_up = connection.execute(
+            update(message)
+            .where(
+                message.c.run_id == run.id,
+                message.c.state.in_((MessageState.PENDING, MessageState.DEFERRED)),
+            )
+            .values(state=MessageState.SKIPPED, reason="MR128", due_at=None, updated_at=now)
+            .returning(message.c.id)
+        )
+        ids = list(given_up.scalars())
+        hold(connection, tables, ids, holds=False)
+        told = f"{len(ids)} messages given up"
+        runs.move_run(connection, tables, run.id, RunStatus.CANCELLED, now, detail=told)
+    return Ending(summary_of(workspace, run.id), note=f"run {run.id} cancelled: {told}",
+                  code=ExitCode.DONE)  # fmt: skip

@@ -1,0 +1,207 @@
+"""Working on a run in this process: take it on, drain it under signals, sum it up."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from msgrun.delivery.drain import Drain
+from msgrun.delivery.job import Job
+from msgrun.errors import AlreadyRunningError, ExitCode
+from msgrun.events import Listener, RunEnded, RunStarted
+from msgrun.ledger import messages, runs, views, workers
+from msgrun.ledger.rows import Frozen, RunRow, Summary
+from msgrun.states import LIVE, UNSENT, RunStatus
+from msgrun.workspace import Workspace
+
+RECOVERED: Final = "recovered"
+"""The event of a run whose worker was found dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a command about a run ended.
+
+    Attributes:
+        summary: the run with its figures.
+        interrupted: exit code of the signal that stopped it (130 or 143); 0 for none.
+        note: what a person should know beside the figures.
+        code: the exit code where the figures do not decide it.
+    """
+
+    summary: Summary
+    interrupted: int = 0
+    note: str = ""
+    code: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The code that scripts see; the first that applies."""
+        if self.code is not None:
+            return self.code
+        if self.interrupted:
+            return self.interrupted
+        if self.summary.run.status is RunStatus.PAUSED:
+            return ExitCode.PAUSED
+        if self.summary.counts.left_over or self.summary.refused:
+            return ExitCode.INCOMPLETE
+        return ExitCode.DONE
+
+
+def summary_of(workspace: Workspace, run_id: int) -> Summary:
+    """Return a run with its figures, read now."""
+    database = workspace.database
+    with database.read() as connection, connection.begin():
+        run = runs.get_run(connection, database.tables, run_id)
+        return views.summarize(connection, database.tables, run)
+
+
+def recover_dead(
+    workspace: Workspace, connection: Connection, run: RunRow, *, lock_is_ours: bool
+) -> RunRow:
+    """Bring a live run whose workers are dead to rest; return it as it is then.
+
+    Raises:
+        AlreadyRunningError: somebody works on it.
+    """
+    database, tables = workspace.database, workspace.database.tables
+    alive = workers.live_workers(
+        connection, database, run.id, run.definition, lock_is_ours=lock_is_ours
+    )
+    if alive:
+        who = alive[0]
+        raise AlreadyRunningError(
+            f"run {run.id} of '{run.definition}' is being worked on (pid {who.pid} on {who.host})",
+            f"`msgrun watch {run.id}` shows it, `msgrun stop {run.id}` stops it",
+        )
+    now = database.now(connection)
+    dead = workers.dead_tokens(connection, tables, run.id)
+    released, doubted = messages.recover(connection, tables, dead_tokens=dead, now=now)
+    workers.end(connection, tables, dead, now)
+    if run.status in LIVE:
+        told = f"worker is gone; {released} given back, {doubted} in doubt"
+        runs.add_event(connection, tables, run.id, RECOVERED, now, told)
+        told = "its worker is gone" if dead else "it never began"
+        runs.move_run(connection, tables, run.id, RunStatus.STOPPED, now, detail=told)
+    return runs.get_run(connection, tables, run.id)
+
+
+def recover_definition(workspace: Workspace, definition: str, *, lock_is_ours: bool) -> None:
+    """Bring dead live runs of a definition to rest, so that another may start.
+
+    Raises:
+        AlreadyRunningError: one of them is alive.
+    """
+    database = workspace.database
+    with database.write() as connection:
+        for run in runs.list_runs(
+            connection, database.tables, limit=10, definition=definition, live=True
+        ):
+            recover_dead(workspace, connection, run, lock_is_ours=lock_is_ours)
+
+
+def take_on(workspace: Workspace, connection: Connection, run: RunRow) -> int:
+    """Move a run to running and sign up for it; return the token. In the caller's transaction.
+
+    Raises:
+        AlreadyRunningError: somebody was quicker.
+    """
+    tables = workspace.database.tables
+    now = workspace.database.now(connection)
+    if not runs.move_run(connection, tables, run.id, RunStatus.RUNNING, now):
+        raise AlreadyRunningError(f"run {run.id} has been taken on by another process",
+                                  f"`msgrun watch {run.id}` shows it")  # fmt: skip
+    return workers.register(connection, tables, run.id, now)
+
+
+def work(
+    workspace: Workspace, run_id: int, token: int, *, wait: bool, listener: Listener
+) -> Ending:
+    """Drain a run that was taken on, until it comes to rest.
+
+    Raises:
+        MsgrunError: ledger or source failed; the next start or restart recovers.
+    """
+    job = _job(workspace, run_id, token, wait=wait, listener=listener)
+    status, interrupted = asyncio.run(_drain(job))
+    summary = summary_of(workspace, run_id)
+    listener(RunEnded(run_id, status, summary.run.reason, summary.run.detail))
+    return Ending(summary, interrupted)
+
+
+def _job(workspace: Workspace, run_id: int, token: int, *, wait: bool, listener: Listener) -> Job:
+    database = workspace.database
+    with database.read() as connection, connection.begin():
+        run = runs.get_run(connection, database.tables, run_id)
+        frozen = runs.revisions(connection, database.tables, run_id)
+        unsent = messages.count_in(connection, database.tables, run_id, UNSENT)
+        figures = views.summarize(connection, database.tables, run)
+    newest: Frozen = frozen[max(frozen)]
+    name, server = workspace.server_of(newest)
+    listener(
+        RunStarted(
+            run_id=run_id,
+            definition=run.definition,
+            to_send=unsent,
+            already_sent=figures.messages.sent,
+            rate_per_minute=server.rate_per_minute,
+            server=f"{server.host}:{server.port}",
+            redirect_to=run.selection.redirect_to,
+        )
+    )
+    deadline = workspace.definition_of(newest).deadline_delta
+    return Job(
+        database=database,
+        source=workspace.source,
+        run=run,
+        token=token,
+        revisions={
+            number: workspace.revision(each, run.selection) for number, each in frozen.items()
+        },
+        transport=workspace.transport_of(newest, run.selection),
+        server=name,
+        connections=server.connections,
+        every=workspace.interval_of(newest),
+        deadline=deadline,
+        wait=wait,
+        listener=listener,
+    )
+
+
+async def _drain(job: Job) -> tuple[RunStatus, int]:
+    drain = Drain(job)
+    received: list[int] = []
+
+    def on_signal(number: int, code: int) -> None:
+        received.append(code)
+        if len(received) == 1:
+            drain.stop(f"{signal.Signals(number).name} received")
+        else:
+            drain.abort()
+
+    with _signals(on_signal):
+        status = await drain.run()
+    return status, received[0] if received else 0
+
+
+@contextmanager
+def _signals(handler: Callable[[int, int], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM drain; a closed terminal (SIGHUP) does not end a run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    codes = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+    for number, code in codes.items():
+        loop.add_signal_handler(number, handler, number, code)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        yield
+    finally:
+        for number in (*codes, signal.SIGHUP):
+            loop.remove_signal_handler(number)

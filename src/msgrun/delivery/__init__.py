@@ -1,0 +1,1 @@
+"""Draining a run: claim, compose, send, record."""

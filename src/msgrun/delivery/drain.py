@@ -1,0 +1,112 @@
+"""One worker drains one run: a feeder, senders, and a watch that looks for a stop."""
+
+import asyncio
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from msgrun.delivery.feeder import Feeder
+from msgrun.delivery.floor import Floor, boot_seconds
+from msgrun.delivery.job import Job
+from msgrun.delivery.sender import Sender
+from msgrun.ledger import runs, workers
+from msgrun.states import RunStatus
+
+LOOK_SECONDS: Final = 0.15
+"""How often the worker looks whether somebody asked it to stop."""
+
+
+class Drain:
+    """Sends what a run has left, until nothing is left, somebody stops it, or the server fails.
+
+    Made and used inside a running event loop.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._tables = job.database.tables
+        self._floor = Floor(job)
+
+    async def run(self) -> RunStatus:
+        """Drain the run; return the status that it is left in.
+
+        Raises:
+            MsgrunError: ledger or source cannot be used; the next start recovers what was held.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(self._watch())
+                async with asyncio.TaskGroup() as work:
+                    work.create_task(Feeder(self._floor).feed())
+                    for _ in range(self._job.connections):
+                        work.create_task(Sender(self._floor).serve())
+                watch.cancel()
+            return await self._floor.write(self._finish)
+        except BaseExceptionGroup as group_of_errors:
+            raise _first(group_of_errors) from None
+        finally:
+            self._floor.writer.close()
+
+    def stop(self, why: str) -> None:
+        """Start nothing new; what is in flight finishes."""
+        self._floor.halt_with(RunStatus.STOPPED, None, why)
+
+    def abort(self) -> None:
+        """Also drop the messages that have not come to their intent."""
+        self.stop("aborted")
+        for task in self._floor.unspent:
+            task.cancel()
+
+    async def _watch(self) -> None:
+        """Extend the lease; look for a stop; say when no connection stands before its dot."""
+        floor = self._floor
+        next_beat = boot_seconds() + workers.HEARTBEAT.total_seconds()
+        drained = False
+        while True:
+            if not floor.halt.is_set():
+                status = await floor.write(self._status)
+                if status is not RunStatus.RUNNING:
+                    self.stop(f"the run is {status}")
+            if floor.halt.is_set() and not floor.near_dot and not drained:
+                drained = True
+                await floor.write(
+                    lambda connection: workers.set_drained(
+                        connection, self._tables, self._job.token
+                    )
+                )
+            if boot_seconds() >= next_beat:
+                asked = boot_seconds()
+                await floor.write(self._beat)
+                floor.lease_over = asked + workers.LEASE.total_seconds()
+                next_beat = asked + workers.HEARTBEAT.total_seconds()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _status(self, connection: Connection) -> RunStatus:
+        run = self._tables.run
+        status = connection.execute(select(run.c.status).where(run.c.id == self._job.run.id))
+        return RunStatus(status.scalar_one())
+
+    def _beat(self, connection: Connection) -> None:
+        now = self._job.database.now(connection)
+        workers.heartbeat(connection, self._tables, self._job.token, now)
+
+    def _finish(self, connection: Connection) -> RunStatus:
+        """Leave the run where it belongs, and sign off."""
+        run_id, tables = self._job.run.id, self._tables
+        now = self._job.database.now(connection)
+        status, reason, detail = self._floor.ending or (RunStatus.FINISHED, None, None)
+        if status is RunStatus.STOPPED:
+            runs.move_run(connection, tables, run_id, RunStatus.STOPPING, now, detail=detail)
+        moved = runs.move_run(connection, tables, run_id, status, now, reason=reason, detail=detail)
+        if not moved:
+            # A stop from outside came while we were at another end.
+            status = RunStatus.STOPPED
+            runs.move_run(connection, tables, run_id, status, now)
+        workers.end(connection, tables, [self._job.token], now)
+        return status
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that started it all."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,40 @@
+"""What a worker is handed: one run, its frozen definitions, and the way out."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from msgrun.database import Database
+from msgrun.events import Listener, ignore
+from msgrun.ledger.rows import RunRow
+from msgrun.source import Source
+from msgrun.transport.base import TransportFactory
+from msgrun.workspace import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that draining a run needs; transport and chance are passed in.
+
+    Attributes:
+        token: fences the worker's claims (`ledger.workers.register`).
+        server: name of the server's shared rate row.
+        every: time between two permits; zero for no limit.
+        deadline: how long a message is tried again, from its first deferral.
+        wait: whether to wait for deferred messages here.
+    """
+
+    database: Database
+    source: Source
+    run: RunRow
+    token: int
+    revisions: Mapping[int, Revision]
+    transport: TransportFactory
+    server: str
+    connections: int
+    every: timedelta
+    deadline: timedelta
+    wait: bool
+    listener: Listener = ignore
+    randomness: random.Random = field(default_factory=random.SystemRandom)

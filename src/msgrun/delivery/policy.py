@@ -1,0 +1,86 @@
+"""What an outcome does to its message, and when the server is given up for now."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgrun.ledger.messages import Settlement
+from msgrun.model import Outcome, Stage, Verdict
+from msgrun.states import MessageState
+
+FIRST_RETRY: Final = timedelta(minutes=5)
+"""A 4xx is never tried again sooner."""
+
+LONGEST_RETRY: Final = timedelta(hours=4)
+"""A 4xx is never tried again later than this."""
+
+HOPELESS: Final = frozenset(
+    {"MR602", "MR606", "MR607", "MR608", "MR609", "MR610", "MR611", "MR613", "MR614", "MR615",
+     "MR616"}
+)  # fmt: skip
+"""Server faults that waiting does not mend: the run pauses at once."""
+
+PATIENCE: Final = 4
+"""So many rounds of trouble in a row, then the run pauses."""
+
+
+def retry_at(now: datetime, attempts: int, randomness: random.Random) -> datetime:
+    """Return when a deferred message is due: at least 5 minutes, full jitter, at most 4 hours."""
+    longest = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (attempts + 1))
+    return now + FIRST_RETRY + (longest - FIRST_RETRY) * randomness.random()
+
+
+def settlement_of(
+    outcome: Outcome, attempts: int, now: datetime, randomness: random.Random
+) -> Settlement | None:
+    """Return where an outcome takes its message; None: it is given back unspent."""
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return Settlement(MessageState.SENT, outcome)
+        case Verdict.DEFERRED:
+            due = retry_at(now, attempts, randomness)
+            return Settlement(MessageState.DEFERRED, outcome, reason="MR505", due_at=due)
+        case Verdict.IN_DOUBT:
+            return Settlement(MessageState.IN_DOUBT, outcome, reason="MR507", detail=outcome.text)
+        case Verdict.REJECTED if outcome.reply is None:
+            reason = outcome.finding or "MR506"
+            return Settlement(MessageState.FAILED, outcome, reason=reason, detail=outcome.text)
+        case Verdict.REJECTED:
+            return Settlement(MessageState.REJECTED, outcome, reason="MR506")
+        case Verdict.SERVER_FAULT if outcome.stage is Stage.DOT:
+            # The server said no to the whole message: a definite answer, nobody has it.
+            due = now + FIRST_RETRY
+            return Settlement(
+                MessageState.DEFERRED, outcome, reason="MR505", due_at=due, counts=False
+            )
+        case Verdict.SERVER_FAULT:
+            return None
+
+
+@dataclass(slots=True)
+class Patience:
+    """Counts rounds of server trouble; connections that fail together are one round."""
+
+    rounds: int = 0
+    hold_until: float = 0.0
+
+    def trouble(self, clock: float, randomness: random.Random) -> float | None:
+        """Note a fault at `clock` (monotonic seconds).
+
+        Returns:
+            The seconds to wait before the next try (full jitter); None when patience is over.
+        """
+        if clock < self.hold_until:
+            return self.hold_until - clock
+        self.rounds += 1
+        if self.rounds >= PATIENCE:
+            return None
+        wait = randomness.uniform(0.2, 2.0**self.rounds)
+        self.hold_until = clock + wait
+        return wait
+
+    def well(self) -> None:
+        """Note that the server works."""
+        self.rounds = 0
+        self.hold_until = 0.0

@@ -1,0 +1,318 @@
+"""The ordered rules that decide which invoices a run covers.
+
+One list serves sending and explaining: the planner compiles it to one
+`CASE … AS reason`, the doctor asks every rule about one customer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Exists,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
+
+from msgrun.model import Period, Selection
+from msgrun.schema import Tables
+from msgrun.states import MessageState
+
+_ATOM: Final = r"[^\s@,;:<>()\"\\.]"
+ADDRESS_PATTERN: Final = rf"^({_ATOM}|[.])+@({_ATOM}+[.])+{_ATOM}+\Z"
+"""What a well-formed address looks like to SQL (MR107); composing checks it strictly."""
+
+
+class Facts(Protocol):
+    """The source's relations as tables of the same connection."""
+
+    customers: Table
+    addresses: Table
+    clusters: Table
+    invoices: Table
+    documents: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What the rules are asked about.
+
+    Attributes:
+        definition: name of the message definition.
+        recipient_key: the address key that it goes to.
+        statuses: the invoice statuses that it sends.
+        documents: the transformations that must all be there.
+        selection: cluster, period and customers of the run.
+        own_run: a run whose own rows do not stand in the way (re-evaluation); None for none.
+    """
+
+    definition: str
+    recipient_key: str
+    statuses: tuple[str, ...]
+    documents: tuple[str, ...]
+    selection: Selection
+    own_run: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that a rule's SQL may refer to."""
+
+    customer: FromClause
+    invoice: FromClause
+    facts: Facts
+    ledger: Tables
+    criteria: Criteria
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One reason not to send.
+
+    Attributes:
+        code: the finding code, which carries title, explanation and remedy.
+        blocks: SQL that is true where the rule excludes the invoice.
+        in_scope: whether an excluded invoice still counts (a skipped row);
+            otherwise it is no part of the run and only the doctor speaks of it.
+    """
+
+    code: str
+    blocks: Callable[[Scene], ColumnElement[bool]]
+    in_scope: bool = True
+
+
+def cluster_tree(clusters: Table, root: str) -> FromClause:
+    """Return the names of `root` and all below it; UNION ends loops."""
+    tree = select(literal(root).label("name")).cte("cluster_tree", recursive=True)
+    below = select(clusters.c.name).join(tree, clusters.c.parent == tree.c.name)
+    return tree.union(below)
+
+
+def period_day(invoice: FromClause) -> ColumnElement[str]:
+    """Return the day (ISO text) that decides an invoice's period."""
+    return func.substr(func.coalesce(invoice.c.period_end, invoice.c.date), 1, 10)
+
+
+def in_period(invoice: FromClause, period: Period) -> ColumnElement[bool]:
+    """Return whether the invoice belongs to the period (both days included)."""
+    day = period_day(invoice)
+    return and_(day >= period.start.isoformat(), day <= period.end.isoformat())
+
+
+def _unknown_customer(scene: Scene) -> ColumnElement[bool]:
+    return scene.customer.c.code.is_(None)
+
+
+def _suspended(scene: Scene) -> ColumnElement[bool]:
+    return scene.customer.c.suspended == "1"
+
+
+def _other_cluster(scene: Scene) -> ColumnElement[bool]:
+    selection = scene.criteria.selection
+    if selection.cluster is None:
+        return false()
+    cluster = scene.customer.c.cluster
+    if not selection.children:
+        inside: ColumnElement[bool] = cluster == selection.cluster
+    else:
+        tree = cluster_tree(scene.facts.clusters, selection.cluster)
+        inside = cluster.in_(select(tree.c.name))
+    return and_(scene.customer.c.code.is_not(None), ~func.coalesce(inside, false()))
+
+
+def _addresses(scene: Scene) -> Select[Any]:
+    addresses = scene.facts.addresses
+    return select(addresses.c.address).where(
+        addresses.c.customer == scene.customer.c.code,
+        addresses.c.key == scene.criteria.recipient_key,
+    )
+
+
+def _no_address(scene: Scene) -> ColumnElement[bool]:
+    return ~_addresses(scene).exists()
+
+
+def _malformed_address(scene: Scene) -> ColumnElement[bool]:
+    well_formed = scene.facts.addresses.c.address.regexp_match(ADDRESS_PATTERN)
+    return _addresses(scene).where(~well_formed).exists()
+
+
+def _other_period(scene: Scene) -> ColumnElement[bool]:
+    period = scene.criteria.selection.period
+    return false() if period is None else ~in_period(scene.invoice, period)
+
+
+def _other_status(scene: Scene) -> ColumnElement[bool]:
+    return scene.invoice.c.status.not_in(scene.criteria.statuses)
+
+
+def _document_missing(scene: Scene) -> ColumnElement[bool]:
+    documents = scene.facts.documents
+    present = [
+        exists().where(
+            documents.c.invoice == scene.invoice.c.id, documents.c.transformation == wanted
+        )
+        for wanted in scene.criteria.documents
+    ]
+    return or_(false(), *(~there for there in present))
+
+
+_SPENT: Final = (MessageState.SENT, MessageState.BOUNCED, MessageState.IN_DOUBT)
+
+
+def _held(scene: Scene, *, spent: bool) -> Exists:
+    message, link = scene.ledger.message, scene.ledger.message_invoice
+    state = message.c.state.in_(_SPENT) if spent else message.c.state.not_in(_SPENT)
+    held = (
+        select(link.c.invoice)
+        .join(message, message.c.id == link.c.message_id)
+        .where(
+            link.c.invoice == scene.invoice.c.id,
+            link.c.definition == scene.criteria.definition,
+            link.c.holds,
+            state,
+        )
+    )
+    if scene.criteria.own_run is not None:
+        held = held.where(message.c.run_id != scene.criteria.own_run)
+    return held.exists()
+
+
+def _sent_before(scene: Scene) -> ColumnElement[bool]:
+    selection = scene.criteria.selection
+    if selection.resend or selection.redirect_to:
+        return false()
+    return _held(scene, spent=True)
+
+
+def _held_elsewhere(scene: Scene) -> ColumnElement[bool]:
+    if scene.criteria.selection.redirect_to:
+        return false()
+    return _held(scene, spent=False)
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule("MR101", _unknown_customer),
+    Rule("MR102", _suspended),
+    Rule("MR103", _other_cluster, in_scope=False),
+    Rule("MR105", _no_address),
+    Rule("MR107", _malformed_address),
+    Rule("MR122", _other_period, in_scope=False),
+    Rule("MR123", _other_status),
+    Rule("MR401", _document_missing),
+    Rule("MR125", _sent_before),
+    Rule("MR126", _held_elsewhere),
+)
+"""Every rule, in the order in which the first one names the reason."""
+
+LIMIT_CODE: Final = "MR127"
+"""What `--limit` leaves out, after all rules."""
+
+_GUARD_CODES: Final = frozenset({"MR125", "MR126"})
+
+
+def _blocked(rule: Rule, scene: Scene) -> ColumnElement[bool]:
+    return func.coalesce(rule.blocks(scene), false(), type_=Boolean)
+
+
+def scope_select(
+    facts: Facts, ledger: Tables, criteria: Criteria, *, whole: bool = False
+) -> Select[Any]:
+    """Return one row for each invoice in scope: invoice, customer, reason (NULL: to be sent).
+
+    With `whole` there is a row for every invoice of `facts`, and the rules that otherwise
+    take an invoice out of scope give reasons too (for rows that a run has already).
+    """
+    invoice, customer = facts.invoices, facts.customers
+    scene = Scene(customer, invoice, facts, ledger, criteria)
+    reasons = [
+        (_blocked(rule, scene), literal(rule.code)) for rule in RULES if whole or rule.in_scope
+    ]
+    outside = [_blocked(rule, scene) for rule in RULES if not (whole or rule.in_scope)]
+    rows = (
+        select(
+            invoice.c.id.label("invoice"),
+            invoice.c.customer.label("customer"),
+            case(*reasons, else_=null()).label("reason"),
+        )
+        .select_from(invoice.outerjoin(customer, customer.c.code == invoice.c.customer))
+        .where(*(~block for block in outside))
+    )
+    if criteria.selection.customers:
+        rows = rows.where(invoice.c.customer.in_(criteria.selection.customers))
+    return rows
+
+
+def guard_select(scope: Table, ledger: Tables, criteria: Criteria, code: str) -> Select[Any]:
+    """Return the invoices of `scope` that the guard rule `code` blocks now.
+
+    `scope` has the columns invoice and reason; used again inside the writing transaction.
+    """
+    rule = next(rule for rule in RULES if rule.code == code and code in _GUARD_CODES)
+    invoice = select(scope.c.invoice.label("id"), scope.c.reason).subquery("planned")
+    # Guard rules ask the ledger alone: customer and facts are not referred to.
+    scene = Scene(invoice, invoice, None, ledger, criteria)  # type: ignore[arg-type]
+    return select(invoice.c.id).where(invoice.c.reason.is_(None), rule.blocks(scene))
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceVerdict:
+    """What every rule says of one invoice of a customer (or of the customer alone).
+
+    Attributes:
+        invoice: its id; None when the customer has none.
+        blocked_by: codes of all rules that exclude it, in the rules' order.
+    """
+
+    invoice: str | None
+    blocked_by: tuple[str, ...]
+
+    @property
+    def reason(self) -> str | None:
+        """The code that the planner would write down; None where it would be sent."""
+        return self.blocked_by[0] if self.blocked_by else None
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether a run would have a row for it."""
+        outside = {rule.code for rule in RULES if not rule.in_scope}
+        return self.invoice is not None and outside.isdisjoint(self.blocked_by)
+
+
+def verdicts(
+    connection: Connection, facts: Facts, ledger: Tables, criteria: Criteria, customer: str
+) -> Sequence[InvoiceVerdict]:
+    """Ask every rule about every invoice of one customer, in order of invoice id."""
+    who, invoice = facts.customers, facts.invoices
+    scene = Scene(who, invoice, facts, ledger, criteria)
+    columns = [_blocked(rule, scene).label(rule.code) for rule in RULES]
+    known = connection.execute(select(who.c.code).where(who.c.code == customer)).first()
+    joined = who.outerjoin(invoice, invoice.c.customer == who.c.code)
+    query = select(invoice.c.id, *columns).select_from(joined).where(who.c.code == customer)
+    if known is None:
+        flipped = invoice.outerjoin(who, who.c.code == invoice.c.customer)
+        query = (
+            select(invoice.c.id, *columns)
+            .select_from(flipped)
+            .where(invoice.c.customer == customer)
+        )
+    rows = connection.execute(query.order_by(invoice.c.id))
+    return [
+        InvoiceVerdict(
+            row[0], tuple(rule.code for rule, hit in zip(RULES, row[1:], strict=True) if hit)
+        )
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""The ledger: what was planned, tried, answered. The only writer of run and message state."""

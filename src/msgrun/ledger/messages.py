@@ -1,0 +1,361 @@
+"""Message rows: claimed, intended, settled, released. Every write is guarded by state and token."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, null, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from msgrun.ledger.rows import Claim, addresses_of, refusals_json
+from msgrun.model import Outcome, Verdict
+from msgrun.ratelimit import permits
+from msgrun.schema import Tables
+from msgrun.states import HOLDING, MessageState, RunStatus, sources_of
+
+M = MessageState
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Where a try takes a message.
+
+    Attributes:
+        to: the new state.
+        outcome: what the transport said; None when composing failed.
+        reason: finding code of a state that is not sent.
+        detail: the same in words.
+        due_at: for deferred, not before.
+        counts: whether the try costs the message an attempt.
+    """
+
+    to: MessageState
+    outcome: Outcome | None = None
+    reason: str | None = None
+    detail: str | None = None
+    due_at: datetime | None = None
+    counts: bool = True
+
+
+def claim(
+    connection: Connection,
+    tables: Tables,
+    *,
+    run_id: int,
+    server: str,
+    token: int,
+    wanted: int,
+    every: timedelta,
+    now: datetime,
+    lease: timedelta,
+) -> Sequence[Claim]:
+    """Take up to `wanted` pending messages of a run, each with a permit of the server's rate."""
+    message = tables.message
+    ids = list(
+        connection.execute(
+            select(message.c.id)
+            .where(message.c.run_id == run_id, message.c.state == M.PENDING)
+            .order_by(message.c.number)
+            .limit(wanted)
+            .with_for_update(skip_locked=True)
+        ).scalars()
+    )
+    if not ids:
+        return []
+    moments = _take_permits(connection, tables, server, len(ids), every, now)
+    taken = dict(zip(ids, moments, strict=False))
+    rows = connection.execute(
+        update(message)
+        .where(message.c.id.in_(taken), message.c.state == M.PENDING)
+        .values(state=M.CLAIMED, token=token, lease_until=now + lease, updated_at=now)
+        .returning(message)
+    ).mappings()
+    claimed = {row["id"]: row for row in rows}
+    invoices = invoices_of(connection, tables, list(claimed))
+    return [
+        Claim(
+            id=key,
+            number=row["number"],
+            revision=row["revision"],
+            customer=row["customer"],
+            recipients=addresses_of(row["recipients"]),
+            message_id=row["message_id"],
+            date=row["date"],
+            invoices=invoices[key],
+            attempts=row["attempts"],
+            not_before=taken[key],
+        )
+        for key, row in sorted(claimed.items(), key=lambda item: item[1]["number"])
+    ]
+
+
+def _take_permits(
+    connection: Connection,
+    tables: Tables,
+    name: str,
+    wanted: int,
+    every: timedelta,
+    now: datetime,
+) -> Sequence[datetime]:
+    """Advance the server's shared row, locked, in the claim's own transaction."""
+    if not every:
+        return [now] * wanted
+    server = tables.server
+    make = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(make.insert(server).values(name=name).on_conflict_do_nothing())
+    row = select(server.c.next_free_at).where(server.c.name == name).with_for_update()
+    moments, free = permits(connection.execute(row).scalar_one(), now, every, wanted)
+    connection.execute(update(server).where(server.c.name == name).values(next_free_at=free))
+    return moments
+
+
+def invoices_of(
+    connection: Connection, tables: Tables, messages: Collection[int]
+) -> dict[int, tuple[str, ...]]:
+    """Return the invoice ids of messages, in order."""
+    link = tables.message_invoice
+    found: dict[int, list[str]] = {key: [] for key in messages}
+    rows = connection.execute(
+        select(link.c.message_id, link.c.invoice)
+        .where(link.c.message_id.in_(messages))
+        .order_by(link.c.message_id, link.c.invoice)
+    )
+    for key, invoice in rows:
+        found[key].append(invoice)
+    return {key: tuple(ids) for key, ids in found.items()}
+
+
+def wake_deferred(connection: Connection, tables: Tables, run_id: int, now: datetime) -> None:
+    """Move deferred messages whose time has come to pending; past their deadline, to rejected."""
+    message = tables.message
+    due = (message.c.run_id == run_id, message.c.state == M.DEFERRED, message.c.due_at <= now)
+    late = connection.execute(
+        update(message)
+        .where(*due, message.c.deadline_at <= now)
+        .values(state=M.REJECTED, reason="MR513", updated_at=now)
+        .returning(message.c.id)
+    )
+    hold(connection, tables, list(late.scalars()), holds=False)
+    connection.execute(update(message).where(*due).values(state=M.PENDING, updated_at=now))
+
+
+def make_due(connection: Connection, tables: Tables, run_id: int, now: datetime) -> None:
+    """Let deferred messages of a run be tried now: a person asked."""
+    message = tables.message
+    connection.execute(
+        update(message)
+        .where(message.c.run_id == run_id, message.c.state == M.DEFERRED)
+        .values(state=M.PENDING, due_at=None, updated_at=now)
+    )
+
+
+def next_due(connection: Connection, tables: Tables, run_id: int) -> datetime | None:
+    """Return when the earliest deferred message of a run is due; None when none is deferred."""
+    message = tables.message
+    moment: datetime | None = connection.execute(
+        select(message.c.due_at)
+        .where(message.c.run_id == run_id, message.c.state == M.DEFERRED)
+        .order_by(message.c.due_at)
+        .limit(1)
+    ).scalar_one_or_none()
+    return moment
+
+
+def intend(
+    connection: Connection,
+    tables: Tables,
+    *,
+    run_id: int,
+    message_id: int,
+    token: int,
+    date: datetime,
+    sha256: str,
+    size: int,
+    now: datetime,
+) -> bool:
+    """Mark a message `sending`, directly before its dot; False when it must not leave.
+
+    It must not when the claim is no longer ours, its lease is over, or a stop was asked.
+    """
+    message, run = tables.message, tables.run
+    running = exists().where(run.c.id == run_id, run.c.status == RunStatus.RUNNING)
+    marked = connection.execute(
+        update(message)
+        .where(
+            message.c.id == message_id,
+            message.c.token == token,
+            message.c.state == M.CLAIMED,
+            message.c.lease_until > now,
+            running,
+        )
+        .values(state=M.SENDING, date=date, sha256=sha256, size=size, updated_at=now)
+    )
+    return bool(marked.rowcount)
+
+
+def settle(
+    connection: Connection,
+    tables: Tables,
+    *,
+    message_id: int,
+    token: int,
+    settlement: Settlement,
+    now: datetime,
+) -> bool:
+    """Record what came of a try; False when the claim is no longer ours (nothing is written)."""
+    message = tables.message
+    values: dict[str, Any] = {
+        "state": settlement.to,
+        "reason": settlement.reason,
+        "detail": settlement.detail,
+        "due_at": settlement.due_at,
+        "token": None,
+        "lease_until": None,
+        "updated_at": now,
+    }
+    outcome = settlement.outcome
+    if outcome is not None:
+        values |= _answer(outcome)
+        if settlement.to is M.SENT:
+            values["sent_at"] = now
+    if settlement.counts:
+        values["attempts"] = message.c.attempts + 1
+    settled = connection.execute(
+        update(message)
+        .where(
+            message.c.id == message_id,
+            message.c.token == token,
+            message.c.state.in_(sources_of(settlement.to)),
+        )
+        .values(**values)
+    )
+    if not settled.rowcount:
+        return False
+    if settlement.to not in HOLDING:
+        hold(connection, tables, [message_id], holds=False)
+    if outcome is not None and (outcome.verdict is not Verdict.ACCEPTED or outcome.refused):
+        _add_attempt(connection, tables, message_id, outcome, now)
+    return True
+
+
+def _answer(outcome: Outcome) -> dict[str, Any]:
+    reply = outcome.reply
+    return {
+        "stage": outcome.stage,
+        "code": reply.code if reply else None,
+        "enhanced": reply.enhanced if reply else None,
+        "reply": reply.text if reply else outcome.text,
+        "queue_id": outcome.queue_id or None,
+        "refused": refusals_json(outcome.refused + outcome.refused_bcc) or null(),
+    }
+
+
+def _add_attempt(
+    connection: Connection, tables: Tables, message_id: int, outcome: Outcome, now: datetime
+) -> None:
+    reply = outcome.reply
+    connection.execute(
+        insert(tables.attempt).values(
+            message_id=message_id,
+            at=now,
+            verdict=outcome.verdict,
+            stage=outcome.stage,
+            code=reply.code if reply else None,
+            enhanced=reply.enhanced if reply else None,
+            reply=reply.text if reply else outcome.text,
+        )
+    )
+
+
+def set_deadline(
+    connection: Connection, tables: Tables, message_id: int, deadline: datetime
+) -> None:
+    """Set the moment after which a deferred message is given up, unless it has one."""
+    message = tables.message
+    connection.execute(
+        update(message)
+        .where(message.c.id == message_id, message.c.deadline_at.is_(None))
+        .values(deadline_at=deadline)
+    )
+
+
+def release(
+    connection: Connection,
+    tables: Tables,
+    *,
+    token: int,
+    now: datetime,
+    message_ids: Collection[int],
+) -> None:
+    """Give claimed messages back unspent.
+
+    Also those marked `sending` whose dot was provably not written: the caller vouches for that.
+    """
+    message = tables.message
+    _unclaim(
+        connection,
+        tables,
+        (
+            message.c.id.in_(message_ids),
+            message.c.token == token,
+            message.c.state.in_((M.CLAIMED, M.SENDING)),
+        ),
+        M.PENDING,
+        now,
+    )
+
+
+def recover(
+    connection: Connection, tables: Tables, *, dead_tokens: Iterable[int], now: datetime
+) -> tuple[int, int]:
+    """Take over what dead workers held; return how many were (released, put in doubt)."""
+    message = tables.message
+    theirs = message.c.token.in_(list(dead_tokens))
+    released = _unclaim(connection, tables, (theirs, message.c.state == M.CLAIMED), M.PENDING, now)
+    doubted = _unclaim(
+        connection, tables, (theirs, message.c.state == M.SENDING), M.IN_DOUBT, now, reason="MR507"
+    )
+    return released, doubted
+
+
+def _unclaim(
+    connection: Connection,
+    tables: Tables,
+    which: tuple[ColumnElement[bool], ...],
+    to: MessageState,
+    now: datetime,
+    reason: str | None = None,
+) -> int:
+    changed = connection.execute(
+        update(tables.message)
+        .where(*which)
+        .values(state=to, reason=reason, token=None, lease_until=None, updated_at=now)
+    )
+    return changed.rowcount
+
+
+def hold(
+    connection: Connection, tables: Tables, message_ids: Sequence[int], *, holds: bool
+) -> None:
+    """Let messages take or give up the unique guard of their invoices.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another message holds one of them.
+    """
+    link = tables.message_invoice
+    if message_ids:
+        connection.execute(
+            update(link).where(link.c.message_id.in_(message_ids)).values(holds=holds)
+        )
+
+
+def count_in(
+    connection: Connection, tables: Tables, run_id: int, states: Collection[MessageState]
+) -> int:
+    """Return how many messages of a run are in any of the states."""
+    message = tables.message
+    number: int = connection.execute(
+        select(func.count()).where(message.c.run_id == run_id, message.c.state.in_(states))
+    ).scalar_one()
+    return number

@@ -1,0 +1,200 @@
+"""Who works on a run: registered, seen, and known to be dead.
+
+SQLite: a file lock for each definition, which the kernel releases with the process.
+PostgreSQL: a lease by the database's clock, cut short where the process is known to be dead.
+"""
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from msgrun.database import Database
+from msgrun.errors import AlreadyRunningError
+from msgrun.ledger.rows import WorkerRow
+from msgrun.schema import Tables
+from msgrun.states import MessageState
+
+LEASE: Final = timedelta(seconds=30)
+"""How long others keep off after a worker's last sign of life."""
+
+HEARTBEAT: Final = timedelta(seconds=5)
+"""How often a worker shows that it lives."""
+
+
+def boot_id() -> str:
+    """Return what changes when this host restarts; "" where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _lock_path(database: Database, definition: str) -> Path:
+    name = definition
+    if not re.fullmatch(r"[\w-]{1,60}", definition, re.ASCII):
+        name = hashlib.sha256(definition.encode()).hexdigest()[:16]
+    return database.path.with_name(f"{database.path.name}.{name}.lock")
+
+
+@contextmanager
+def definition_lock(database: Database, definition: str) -> Iterator[None]:
+    """Hold a definition for this process, as long as it lives; PostgreSQL goes by leases instead.
+
+    Raises:
+        AlreadyRunningError: another process holds it.
+    """
+    if not database.is_sqlite:
+        yield
+        return
+    from filelock import FileLock, Timeout
+
+    # A doctor or a stop that looks takes the lock for an instant: hence the second's patience.
+    lock = FileLock(_lock_path(database, definition), timeout=1)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise AlreadyRunningError(
+            f"definition '{definition}' is being run by another process",
+            "`msgrun watch` shows it, `msgrun stop` stops it",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock_is_free(database: Database, definition: str) -> bool:
+    from filelock import FileLock, Timeout
+
+    path = _lock_path(database, definition)
+    if not path.exists():
+        return True
+    try:
+        with FileLock(path, blocking=False):
+            return True
+    except Timeout:
+        return False
+
+
+def live_workers(
+    connection: Connection,
+    database: Database,
+    run_id: int,
+    definition: str,
+    *,
+    lock_is_ours: bool = False,
+) -> Sequence[WorkerRow]:
+    """Return the workers of a run that are alive, as far as this host can tell.
+
+    Args:
+        lock_is_ours: this process holds `definition_lock`, so nobody else is alive (SQLite).
+    """
+    rows = _open_workers(connection, database.tables, run_id)
+    if not rows:
+        return ()
+    if database.is_sqlite:
+        return () if lock_is_ours or _lock_is_free(database, definition) else rows
+    now = database.now(connection)
+    return [row for row in rows if row.lease_until > now and not _is_dead_here(row)]
+
+
+def _open_workers(connection: Connection, tables: Tables, run_id: int) -> list[WorkerRow]:
+    worker = tables.worker
+    rows = connection.execute(
+        select(worker)
+        .where(worker.c.run_id == run_id, worker.c.ended_at.is_(None))
+        .order_by(worker.c.id)
+    ).mappings()
+    fields = WorkerRow.__dataclass_fields__
+    return [WorkerRow(**{name: row[name] for name in fields}) for row in rows]
+
+
+def last_worker(connection: Connection, tables: Tables, run_id: int) -> WorkerRow | None:
+    """Return the worker that last registered for a run."""
+    worker = tables.worker
+    row = connection.execute(
+        select(worker).where(worker.c.run_id == run_id).order_by(worker.c.id.desc()).limit(1)
+    )
+    found = row.mappings().one_or_none()
+    if found is None:
+        return None
+    return WorkerRow(**{name: found[name] for name in WorkerRow.__dataclass_fields__})
+
+
+def _is_dead_here(row: WorkerRow) -> bool:
+    """Tell whether a worker of this very host and boot has no process any more."""
+    if row.host != socket.gethostname() or not row.boot_id or row.boot_id != boot_id():
+        return False
+    try:
+        os.kill(row.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def register(connection: Connection, tables: Tables, run_id: int, now: datetime) -> int:
+    """Sign up as a worker of a run; return the token that fences its claims."""
+    token: int = connection.execute(
+        insert(tables.worker)
+        .values(
+            run_id=run_id,
+            host=socket.gethostname(),
+            boot_id=boot_id(),
+            pid=os.getpid(),
+            started_at=now,
+            seen_at=now,
+            lease_until=now + LEASE,
+            drained=False,
+        )
+        .returning(tables.worker.c.id)
+    ).scalar_one()
+    return token
+
+
+def heartbeat(connection: Connection, tables: Tables, token: int, now: datetime) -> None:
+    """Show a sign of life and extend the lease of all that is held."""
+    worker, message = tables.worker, tables.message
+    connection.execute(
+        update(worker)
+        .where(worker.c.id == token, worker.c.ended_at.is_(None))
+        .values(seen_at=now, lease_until=now + LEASE)
+    )
+    connection.execute(
+        update(message)
+        .where(
+            message.c.token == token,
+            message.c.state.in_((MessageState.CLAIMED, MessageState.SENDING)),
+        )
+        .values(lease_until=now + LEASE)
+    )
+
+
+def set_drained(connection: Connection, tables: Tables, token: int) -> None:
+    """Say that a stop was seen, and that no connection stands between commit and dot."""
+    worker = tables.worker
+    connection.execute(update(worker).where(worker.c.id == token).values(drained=True))
+
+
+def end(connection: Connection, tables: Tables, tokens: Sequence[int], now: datetime) -> None:
+    """Sign off: this worker's own, or dead ones'."""
+    worker = tables.worker
+    connection.execute(
+        update(worker)
+        .where(worker.c.id.in_(tokens), worker.c.ended_at.is_(None))
+        .values(ended_at=now, drained=True)
+    )
+
+
+def dead_tokens(connection: Connection, tables: Tables, run_id: int) -> list[int]:
+    """Return the tokens of workers that never signed off; the caller knows that none is alive."""
+    return [row.id for row in _open_workers(connection, tables, run_id)]

@@ -1,0 +1,107 @@
+"""One thread that writes, many writes a commit (group commit).
+
+Own code, because the wait between "committed" and "dot" is what the product stands on.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from msgrun.database import Database
+
+T = TypeVar("T")
+Work = Callable[[Connection], Any]
+Job = tuple[Work, "Future[Any]"]
+
+_GROUP: Final = 200
+_BREATH_SECONDS: Final = 0.001
+
+
+class Writer:
+    """Runs pieces of work on one connection; each result is handed out once it is durable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="ledger writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the next commit and return its result once that commit is durable.
+
+        A write is never cancelled: it happens even when the caller is.
+
+        Raises:
+            DatabaseError: the database did not take it.
+        """
+        future: Future[T] = Future()
+        self._jobs.put((work, future))
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+    def close(self) -> None:
+        """Finish what was submitted, then end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        open_ = True
+        while open_:
+            group, open_ = self._next_group()
+            try:
+                with self._database.connect() as connection:
+                    writing = connection.execution_options(begin="write")
+                    while group:
+                        _commit(writing, group)
+                        if not open_:
+                            return
+                        if self._database.is_sqlite:
+                            # Back-to-back commits starve every other process in DELETE mode.
+                            time.sleep(_BREATH_SECONDS)
+                        group, open_ = self._next_group()
+            except Exception as error:  # noqa: BLE001 - handed to those who wait
+                _fail(group, error)
+
+    def _next_group(self) -> tuple[list[Job], bool]:
+        """Wait for work; return it and whether more may come."""
+        job = self._jobs.get()
+        group: list[Job] = []
+        while job is not None:
+            group.append(job)
+            if len(group) == _GROUP:
+                return group, True
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+
+def _commit(connection: Connection, group: list[Job]) -> None:
+    """Commit a group; when it fails for one piece's sake, commit each alone."""
+    try:
+        with connection.begin():
+            results = [work(connection) for work, _ in group]
+    except DBAPIError as error:
+        if len(group) == 1 or error.connection_invalidated:
+            raise
+        for job in group:
+            try:
+                _commit(connection, [job])
+            except DBAPIError as alone:
+                _fail([job], alone)
+        return
+    for (_, future), result in zip(group, results, strict=True):
+        future.set_result(result)
+
+
+def _fail(group: list[Job], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,31 @@
+"""Permits under a server's rate: the generic cell rate algorithm with a burst of one."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+HORIZON: Final = timedelta(seconds=5)
+"""How far ahead of the clock a claim may take permits."""
+
+
+def interval(rate_per_minute: int) -> timedelta:
+    """Return the time between two permits; zero means no limit."""
+    return timedelta(seconds=60 / rate_per_minute) if rate_per_minute else timedelta(0)
+
+
+def permits(
+    next_free_at: datetime | None, now: datetime, every: timedelta, wanted: int
+) -> tuple[Sequence[datetime], datetime]:
+    """Return up to `wanted` moments at which a message may leave, and when the next one is free.
+
+    The first permit after a pause is due at once; unused time is not saved up.
+    A permit once returned here is spent: it is never given back.
+    """
+    free = max(next_free_at or now, now)
+    if not every:
+        return [now] * wanted, free
+    moments: list[datetime] = []
+    while len(moments) < wanted and free <= now + HORIZON:
+        moments.append(free)
+        free += every
+    return moments, free

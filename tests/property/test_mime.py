@@ -1,0 +1,198 @@
+"""What the standard parser reads is what was put in, for any text."""
+
+import email.parser
+import email.policy
+import re
+from datetime import UTC, datetime
+from email.header import decode_header
+from email.message import EmailMessage
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from msgrun.compose import CONTROL
+from msgrun.compose.attachments import Attachment
+from msgrun.compose.mime import Head, mailbox, write_message
+from msgrun.model import Address
+
+ASCII_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=120)
+ANY_TEXT = st.text(
+    st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\u2028\u2029"), max_size=120
+)
+LINES = ASCII_TEXT | ANY_TEXT | st.sampled_from(["=?utf-8?Q?x?=", 'a "b", <c@d.test>', "a\\b"])
+SUBJECTS = LINES.map(str.strip).filter(bool)
+NAMES = LINES.map(lambda name: re.sub(" +", " ", name).strip())
+FILENAMES = LINES.map(lambda name: re.split(r"[/\\]", name)[-1].strip()).filter(bool)
+BODIES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300) | st.lists(
+    ASCII_TEXT, min_size=1, max_size=5
+).map("\n".join)
+LOCAL_PARTS = st.from_regex(r"[a-z0-9]{1,20}([._+-][a-z0-9]{1,20})?", fullmatch=True)
+ADDRESSES = st.builds("{}@{}".format, LOCAL_PARTS, st.sampled_from(["acme.test", "bücher.test"]))
+MAILBOXES = st.builds(Address, ADDRESSES, NAMES).map(mailbox)
+HEADS = st.builds(
+    Head,
+    sender=MAILBOXES,
+    to=st.lists(MAILBOXES, min_size=1, max_size=4).map(tuple),
+    subject=SUBJECTS,
+    date=st.datetimes(
+        datetime(1990, 1, 1),
+        datetime(2090, 1, 1),
+        timezones=st.just(UTC),  # noqa: DTZ001
+    ),
+    message_id=st.sampled_from(["<1.a@acme.test>", "<2.b@xn--bcher-kva.test>"]),
+    reply_to=st.none() | MAILBOXES,
+    extra=st.lists(st.tuples(st.just("X-Note"), SUBJECTS), max_size=2).map(tuple),
+)
+ATTACHMENTS = st.lists(
+    st.builds(
+        Attachment,
+        filename=FILENAMES,
+        media_type=st.sampled_from(["application/pdf", "application/xml"]),
+        content=st.binary(min_size=1, max_size=200),
+        invoice=st.just("1"),
+    ),
+    max_size=3,
+)
+PARTS = st.tuples(HEADS, BODIES, st.none() | BODIES, ATTACHMENTS)
+
+thorough = settings(max_examples=200, deadline=None)
+
+
+def parsed(data: bytes) -> EmailMessage:
+    message = email.parser.BytesParser(policy=email.policy.default).parsebytes(data)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def decoded(raw: str) -> str:
+    """Decode a field by hand: some versions of the structured parser keep or invent spaces."""
+    unfolded = raw.replace("\r\n", "")
+    return "".join(
+        piece.decode(charset or "ascii") if isinstance(piece, bytes) else piece
+        for piece, charset in decode_header(unfolded)
+    ).strip()
+
+
+def raw_fields(data: bytes, name: str) -> list[str]:
+    header = data.partition(b"\r\n\r\n")[0].decode()
+    return re.findall(rf"(?ms)^{name}:(.*?)(?=\r\n[^ ]|\Z)", header)
+
+
+def display_names(data: bytes, field: str) -> list[str]:
+    """Split a mailbox list by hand, then decode each phrase."""
+    unfolded = raw_fields(data, field)[0].replace("\r\n", "")
+    found = re.findall(r'\s*("(?:[^"\\]|\\.)*"|[^<>",]*?) ?(?:<([^<>]*)>|(?<=@)$)(?:,|$)', unfolded)
+    return [
+        re.sub(r"\\(.)", r"\1", name[1:-1]) if name.startswith('"') else decoded(name)
+        for name, _ in found
+    ]
+
+
+def as_read(body: str) -> str:
+    lines = re.sub(r"\r\n?", "\n", body)
+    return lines if lines.endswith("\n") else lines + "\n"
+
+
+def text_of(part: EmailMessage) -> str:
+    payload = part.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload.decode().replace("\r\n", "\n")
+
+
+@thorough
+@given(PARTS)
+def test_every_line_is_short_ends_in_crlf_and_is_seven_bit(parts):
+    data = write_message(*parts)
+
+    assert data.endswith(b"\r\n")
+    assert b"\r" not in data.replace(b"\r\n", b"")
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    assert data.isascii()
+    assert b"\0" not in data
+
+
+@thorough
+@given(PARTS)
+def test_the_same_input_makes_the_same_bytes(parts):
+    assert write_message(*parts) == write_message(*parts)
+
+
+@thorough
+@given(PARTS)
+def test_only_the_meant_fields_are_there_and_never_a_bcc(parts):
+    head = parts[0]
+
+    message = parsed(write_message(*parts))
+
+    meant = ["From", "To"] + ["Reply-To"] * bool(head.reply_to)
+    meant += ["Subject", "Date", "Message-ID", "MIME-Version", "Auto-Submitted"]
+    meant += [name for name, _ in head.extra]
+    assert [name for name in message.keys() if not name.startswith("Content-")] == meant  # noqa: SIM118
+
+
+@thorough
+@given(HEADS)
+def test_header_values_are_read_as_they_were_written(head):
+    data = write_message(head, "text", None, [])
+
+    message = parsed(data)
+
+    assert decoded(raw_fields(data, "Subject")[0]) == head.subject
+    assert [decoded(raw) for raw in raw_fields(data, "X-Note")] == [v for _, v in head.extra]
+    assert message["Date"].datetime == head.date.replace(microsecond=0)
+    assert message["Message-ID"] == head.message_id
+    assert message["Auto-Submitted"] == "auto-generated"
+
+
+@thorough
+@given(HEADS)
+def test_addresses_are_exactly_those_given(head):
+    message = parsed(write_message(head, "text", None, []))
+
+    assert [a.addr_spec for a in message["From"].addresses] == [head.sender.address]
+    assert [a.addr_spec for a in message["To"].addresses] == [box.address for box in head.to]
+
+
+@thorough
+@given(st.lists(st.builds(Address, ADDRESSES, NAMES.filter(bool)), min_size=1, max_size=4))
+def test_display_names_are_read_as_they_were_written(addresses):
+    boxes = tuple(map(mailbox, addresses))
+    head = Head(boxes[0], boxes, "subject", datetime(2026, 1, 1, tzinfo=UTC), "<1@acme.test>")
+
+    data = write_message(head, "text", None, [])
+
+    assert display_names(data, "To") == [box.display_name for box in boxes]
+
+
+@thorough
+@given(HEADS, BODIES, BODIES)
+def test_both_bodies_are_read_as_they_were_written(head, text, html):
+    message = parsed(write_message(head, text, html, []))
+
+    assert message.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+    assert [text_of(part) for part in message.iter_parts()] == [as_read(text), as_read(html)]
+
+
+@thorough
+@given(HEADS, ATTACHMENTS.filter(bool))
+def test_attachments_are_read_as_they_were_written(head, attachments):
+    message = parsed(write_message(head, "text", None, attachments))
+
+    read = list(message.iter_attachments())
+    assert [part.get_filename() for part in read] == [a.filename for a in attachments]
+    assert [part.get_payload(decode=True) for part in read] == [a.content for a in attachments]
+    assert [part.get_content_type() for part in read] == [a.media_type for a in attachments]
+
+
+@thorough
+@given(HEADS)
+def test_encoded_words_are_at_most_75_long_and_whole(head):
+    header = write_message(head, "text", None, []).partition(b"\r\n\r\n")[0].decode()
+
+    words = re.findall(r"=\?utf-8\?B\?[A-Za-z0-9+/=]*\?=", header)
+
+    assert all(len(word) <= 75 for word in words)
+    assert all(isinstance(decode_header(word)[0][0].decode(), str) for word in words)
+    assert not CONTROL.search(header.replace("\r\n ", " ").replace("\r\n", " "))
