@@ -76,7 +76,7 @@ def check_contexts(
     """Compose a sample of messages.
 
     Raises:
-        PreflightError: the templates fail for every one of them.
+        PreflightError: not one of them can be composed.
     """
     notes: list[Note] = []
     sizes: list[int] = []
@@ -89,9 +89,10 @@ def check_contexts(
         except ComposeError as error:
             notes.append(Note(error.finding, customer, error.message))
             last = error
-    if last is not None and not sizes and {note.code for note in notes} <= _TEMPLATE:
+    template_fails = {note.code for note in notes} <= _TEMPLATE
+    if last is not None and not sizes and (template_fails or len(notes) > 1):
         raise PreflightError(
-            f"the templates fail for all of the first {len(notes)} messages: "
+            f"none of the first {len(notes)} messages can be composed; the last: "
             f"{last.message} ({last.finding})",
             last.hint,
         )

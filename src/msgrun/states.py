@@ -129,3 +129,15 @@ def diagram(
     """Return a table of moves as a Mermaid state diagram, for the documentation."""
     lines = [f"    {a} --> {b}: {why}" for (a, b), why in moves.items()]
     return "\n".join(["stateDiagram-v2", *lines])
+
+
+def diagrams() -> str:
+    """Return the documentation's section on states."""
+    parts = []
+    for title, moves in (("Run", RUN_MOVES), ("Message", MESSAGE_MOVES)):
+        parts.append(f"### {title}\n\n```mermaid\n{diagram(moves)}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(diagrams())

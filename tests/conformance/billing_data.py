@@ -3,31 +3,32 @@
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert, text
 
 from msgrun.database import Database
 from msgrun.source import Source
 
-CUSTOMERS = [
+CUSTOMERS: list[dict[str, Any]] = [
     {"code": "1", "name": "Acme GmbH", "cluster": "DE", "meta": '{"vat": "DE1"}'},
     {"code": "2", "name": "Žluťoučký 株式会社", "cluster": "All", "suspended": True},
     {"code": "3", "name": "acme north", "cluster": "DE"},
 ]
-ADDRESSES = [
+ADDRESSES: list[dict[str, Any]] = [
     {"customer": "1", "key": "invoice", "address": "b@acme.test", "display_name": "Berta"},
     {"customer": "1", "key": "invoice", "address": "a@acme.test", "display_name": None},
     {"customer": "1", "key": "invoices", "address": "old@acme.test", "display_name": None},
     {"customer": "2", "key": "invoice", "address": "c@example.test", "display_name": None},
 ]
-CLUSTERS = [{"name": "All", "parent": None}, {"name": "DE", "parent": "All"}]
-INVOICES = [
+CLUSTERS: list[dict[str, Any]] = [{"name": "All", "parent": None}, {"name": "DE", "parent": "All"}]
+INVOICES: list[dict[str, Any]] = [
     {"id": "10", "customer": "1", "number": "INV-10", "status": "Approved", "date": "2026-10-31"},
     {"id": "11", "customer": "1", "number": None, "status": "Pending", "date": "2026-11-01"},
     {"id": "12", "customer": "2", "number": "INV-12", "status": "Approved", "date": "2026-10-01"},
 ]
 TOTALS = {"10": "3.96", "11": "-20.5", "12": "100"}
-DOCUMENTS = [
+DOCUMENTS: list[dict[str, Any]] = [
     {"invoice": "10", "transformation": "ubl", "filename": "10.xml", "content": b"<ubl/>"},
     {"invoice": "10", "transformation": "pdf", "filename": "10.pdf", "path": "10.pdf"},
     {"invoice": "12", "transformation": "pdf", "filename": "12.pdf", "path": "12.pdf"},
@@ -138,7 +139,7 @@ def foreign_billing(database: Database, folder: Path) -> Billing:
 
 def fill_own_tables(database: Database) -> None:
     """Write the sample data into msgrun's own tables."""
-    invoices = [row | {"total": TOTALS[str(row["id"])]} for row in INVOICES]
+    invoices = [row | {"total": TOTALS[row["id"]]} for row in INVOICES]
     rows = {
         "customers": CUSTOMERS,
         "addresses": ADDRESSES,

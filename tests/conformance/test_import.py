@@ -48,7 +48,7 @@ def refused(database: Database, *files: Path, replace: bool = False) -> str:
     return caught.value.message
 
 
-# What is imported
+# What an import does
 
 
 def test_every_relation_is_loaded_and_counted(any_database: Database, tmp_path: Path) -> None:
@@ -221,8 +221,9 @@ def test_more_rows_than_a_batch_are_all_written(any_database: Database, tmp_path
         assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 2501
 
 
-# What is refused
+# What an import refuses
 
+DOCUMENT = {"invoice": "I", "transformation": "pdf", "filename": "f", "path": "p"}
 INVOICES = "id,customer,number,status,date"
 
 
@@ -307,8 +308,7 @@ INVOICES = "id,customer,number,status,date"
         ),
         (
             "documents.jsonl",
-            '{"invoice": "I", "transformation": "pdf", "filename": "f", "content": "", "path": "p"}\n'
-            '{"invoice": "J", "transformation": "pdf", "filename": "f", "content": "QQ==", "path": "p"}',
+            "\n".join(json.dumps(DOCUMENT | {"content": c}) for c in ("", "QQ==")),
             ["documents.jsonl:2", "only one"],
         ),
         (

@@ -474,6 +474,30 @@ def test_load_refuses_an_invoice_that_comes_twice(database: Database) -> None:
         source.load(connection, [("C1", ["I1"])], key="invoice", transformations=[])
 
 
+@pytest.mark.parametrize(
+    ("expression", "id_as_text"),
+    [
+        ("7", "7"),
+        ("CAST(7 AS smallint)", "7"),
+        ("CAST(12345678901 AS bigint)", "12345678901"),
+        ("3 + 4", "7"),
+        ("CAST(7 AS numeric)", "7"),
+        ("'007'", "007"),
+        ("'INV-' || CAST(7 AS varchar(9))", "INV-7"),
+        ("-7", "-7"),
+        ("CAST('A7' AS char(2))", "A7"),
+    ],
+)
+def test_ids_of_every_type_are_found_and_their_look_alikes_are_not(
+    database: Database, expression: str, id_as_text: str
+) -> None:
+    source = literal_source(database, invoices=with_invoice(id=expression))
+    with database.read() as connection:
+        found = source.numbers(connection, [id_as_text, "07", "7.0", " 7", "+7", "inv-7"])
+    with taken(database, source, invoices=[id_as_text]) as snapshot:
+        assert ids(snapshot) == list(found) == [id_as_text]
+
+
 # Views
 
 

@@ -34,11 +34,7 @@ HEADS = st.builds(
     sender=MAILBOXES,
     to=st.lists(MAILBOXES, min_size=1, max_size=4).map(tuple),
     subject=SUBJECTS,
-    date=st.datetimes(
-        datetime(1990, 1, 1),
-        datetime(2090, 1, 1),
-        timezones=st.just(UTC),  # noqa: DTZ001
-    ),
+    date=st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
     message_id=st.sampled_from(["<1.a@acme.test>", "<2.b@xn--bcher-kva.test>"]),
     reply_to=st.none() | MAILBOXES,
     extra=st.lists(st.tuples(st.just("X-Note"), SUBJECTS), max_size=2).map(tuple),
@@ -128,6 +124,7 @@ def test_only_the_meant_fields_are_there_and_never_a_bcc(parts):
     meant = ["From", "To"] + ["Reply-To"] * bool(head.reply_to)
     meant += ["Subject", "Date", "Message-ID", "MIME-Version", "Auto-Submitted"]
     meant += [name for name, _ in head.extra]
+    assert not any(part.defects for part in message.walk())
     assert [name for name in message.keys() if not name.startswith("Content-")] == meant  # noqa: SIM118
 
 
@@ -140,7 +137,7 @@ def test_header_values_are_read_as_they_were_written(head):
 
     assert decoded(raw_fields(data, "Subject")[0]) == head.subject
     assert [decoded(raw) for raw in raw_fields(data, "X-Note")] == [v for _, v in head.extra]
-    assert message["Date"].datetime == head.date.replace(microsecond=0)
+    assert message["Date"].datetime == head.date
     assert message["Message-ID"] == head.message_id
     assert message["Auto-Submitted"] == "auto-generated"
 

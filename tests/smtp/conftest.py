@@ -1,14 +1,13 @@
 """Certificates of a local authority, good and bad."""
 
 import ssl
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
-MakeContext = Callable[..., ssl.SSLContext]
+from smtp.server import MakeContext
 
 
 @pytest.fixture(scope="session")

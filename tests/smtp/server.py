@@ -32,7 +32,9 @@ USUAL = {
     "rset": "250 2.0.0 reset",
     "quit": "221 2.0.0 bye",
 }
+PROTOCOL_VERSION_ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # what a server without TLS 1.2 says
 Answer = str | Sequence[str]
+MakeContext = Callable[..., ssl.SSLContext]
 
 
 @dataclass
@@ -118,7 +120,7 @@ class ScriptedServer:
         finally:
             self.gone += 1
             self.note()
-            writer.transport.abort()
+            writer.close()
 
 
 class _Dialogue:
@@ -154,14 +156,20 @@ class _Dialogue:
         if not answer.startswith("2"):
             return
         if stage == "starttls":
-            assert self.server.context is not None
-            await self.writer.start_tls(self.server.context)
+            await self.secure()
         elif stage == "mail":
             self.mail, self.rcpts = line, []
         elif stage == "rcpt":
             self.rcpts.append(line)
         elif stage == "rset":
             self.mail, self.rcpts = "", []
+
+    async def secure(self) -> None:
+        if self.server.context is None:
+            await self.more()  # the client's hello
+            self.writer.write(PROTOCOL_VERSION_ALERT)
+            raise EOFError
+        await self.writer.start_tls(self.server.context)
 
     async def auth(self, line: str) -> None:
         if line.upper().startswith("AUTH LOGIN"):

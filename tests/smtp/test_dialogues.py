@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smtp.letters import Asked, envelope, letter, settings
-from smtp.server import ScriptedServer
 
 from msgrun.model import Verdict
 from msgrun.transport.smtp import SmtpTransport
+from smtp.letters import Asked, envelope, letter, settings
+from smtp.server import ScriptedServer
 
 EXTENSIONS = ("PIPELINING", "SIZE 10000000", "8BITMIME")
 DIALOGUES = [
@@ -32,14 +32,18 @@ async def test_each_dialogue_has_its_verdict_and_harms_no_later_message(
 
     async with server.running():
         usual = settings(server.port)
-        impatient = any(answer.startswith(("silent", "drip")) for answer in sum(script.values(), []))
+        impatient = any(
+            answer.startswith(("silent", "drip")) for given in script.values() for answer in given
+        )
         if impatient:
             usual = replace(usual, timeout=0.3, dot_timeout=0.3)
         transport = SmtpTransport(usual)
         outcome = await transport.send(to, letter("<one@acme.test>"), first)
         seen = list(server.messages)
         server.behave()
-        later = await transport.send(envelope("later@example.test"), letter("<two@acme.test>"), second)
+        later = await transport.send(
+            envelope("later@example.test"), letter("<two@acme.test>"), second
+        )
         await transport.close()
 
     assert outcome.verdict == dialogue["verdict"], outcome

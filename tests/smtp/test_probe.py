@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from smtp.conftest import MakeContext
-from smtp.letters import settings
-from smtp.server import ScriptedServer
 
 from msgrun.model import Stage
 from msgrun.transport.probe import ProbeReport, probe
+from smtp.letters import settings
+from smtp.server import MakeContext, ScriptedServer
 
 LOGIN: dict[str, Any] = {"username": "billing", "password": SecretStr("canary-4711")}
 OFFERS = ("PIPELINING", "STARTTLS", "AUTH PLAIN", "SIZE 1000", "SMTPUTF8")

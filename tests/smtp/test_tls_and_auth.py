@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import trustme
 from pydantic import SecretStr
-from smtp.conftest import MakeContext
-from smtp.letters import Asked, envelope, letter, settings
-from smtp.server import ScriptedServer
 
 from msgrun.model import Outcome, Stage, Verdict
 from msgrun.transport.smtp import SmtpTransport
+from msgrun.transport.tls import client_context
+from smtp.letters import Asked, envelope, letter, settings
+from smtp.server import PROTOCOL_VERSION_ALERT, MakeContext, ScriptedServer
 
 PASSWORD = "canary-4711"
 LOGIN = {"username": "billing", "password": SecretStr(PASSWORD)}
@@ -127,20 +127,25 @@ async def test_a_ca_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "none.pem" in outcome.text
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_server_without_tls_1_2_is_refused(
-    security: str, ca_file: Path, server_context: MakeContext
-) -> None:
-    context = server_context()
-    context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL itself does not go below 1.2
-    context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    server = ScriptedServer(extensions=OFFERS, context=context, implicit_tls=security == "tls")
+async def test_a_server_without_tls_1_2_is_refused_after_starttls(ca_file: Path) -> None:
+    server = ScriptedServer(extensions=OFFERS)  # without a context it knows no TLS of today
     async with server.running():
-        outcome = await send(server, security=security, ca_file=ca_file)
+        outcome = await send(server, security="starttls", ca_file=ca_file)
     assert (outcome.stage, outcome.finding) == (Stage.TLS, "MR613")
     assert secrets_seen(server) == []
+
+
+async def test_a_server_without_tls_1_2_is_refused(ca_file: Path) -> None:
+    server = ScriptedServer({"banner": f"raw {PROTOCOL_VERSION_ALERT.decode()}"})
+    async with server.running():
+        outcome = await send(server, security="tls", ca_file=ca_file)
+    assert (outcome.stage, outcome.finding) == (Stage.TLS, "MR613")
+    assert secrets_seen(server) == []
+
+
+def test_our_side_speaks_tls_1_2_or_later() -> None:
+    assert client_context(None, True).minimum_version is ssl.TLSVersion.TLSv1_2
+    assert client_context(None, False).minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 async def test_implicit_tls_on_a_starttls_port_is_told_apart(ca_file: Path) -> None:

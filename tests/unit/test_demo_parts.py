@@ -4,14 +4,17 @@ import csv
 import re
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-import jinja2
 import pytest
 
 from msgrun.catalogue import CATALOGUE
+from msgrun.compose.render import Rendered, Renderer, RunInfo, SenderInfo, TemplateSources
+from msgrun.config import load_config, load_templates
 from msgrun.demo.data import CLUSTERS, MIN_CUSTOMERS, Sample, write_sample
 from msgrun.demo.pdf import MAX_LINES, invoice_pdf
+from msgrun.model import Address, Customer, Document, Invoice, MessageContext
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 
@@ -235,32 +238,31 @@ def test_the_quickstart_finds_every_file_that_it_names() -> None:
         pdf_objects((root / row["path"]).read_bytes())
 
 
-@pytest.mark.parametrize("name", ["monthly.txt", "monthly.html"])
-def test_the_quickstart_templates_use_only_variables_that_exist(name: str) -> None:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(QUICKSTART / "templates"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=name.endswith(".html"),
+def rendered_quickstart(invoice: Invoice) -> Rendered:
+    config = load_config(QUICKSTART / "msgrun.toml", environ={})
+    sources = {part: source for part, (_, source) in load_templates(config, "monthly").items()}
+    context = MessageContext(
+        customer=Customer("CU1", "Müller & <Söhne>"),
+        addresses=(Address("a@customer.test"),),
+        invoices=(invoice,),
+        documents=(Document(invoice.id, "pdf", "INV-1.pdf"),),
     )
-    invoice = {
-        "number": "INV-1",
-        "period_start": "2026-10-01",
-        "period_end": "2026-10-31",
-        "currency": "EUR",
-        "total": "12.00",
-        "meta": {},
-    }
+    sender, run = SenderInfo("Acme Billing", "billing@acme.test"), RunInfo("monthly", "2026-10")
+    return Renderer(TemplateSources(**sources)).render(context, sender, run)
 
-    body = environment.get_template(name).render(
-        customer={"code": "CU1", "name": "Müller & <Söhne>"},
-        invoice=invoice,
-        documents=[{"filename": "INV-1.pdf"}],
-        sender={"name": "Acme Billing"},
-    )
 
-    assert "EUR 12.00" in body
-    assert ("Müller &amp; &lt;Söhne&gt;" in body) is name.endswith(".html")
-    assert "pay by" not in body
+def test_the_quickstart_templates_render_neatly() -> None:
+    period = {"period_start": "2026-10-01", "period_end": "2026-10-31"}
+    invoice = Invoice("i", "CU1", "INV-1", "Approved", currency="EUR", total="12.00", **period)
+
+    without = rendered_quickstart(invoice)
+    due = rendered_quickstart(replace(invoice, meta={"due_date": "2026-11-15"}))
+
+    assert without.subject == "Invoice INV-1"
+    assert "  Amount due    EUR 12.00\n\nAttached:\n  - INV-1.pdf\n\nIf any" in without.text
+    assert "EUR 12.00\n  Please pay by 2026-11-15\n\nAttached" in due.text
+    assert "Müller &amp; &lt;Söhne&gt;" in due.html
+    assert "2026-11-15" in due.html
 
 
 def test_the_quickstart_sends_to_loopback_only() -> None:

@@ -113,10 +113,12 @@ ENTRIES = (
         "warning",
         "The text of the message, once filled in, is empty, or still holds `{{`, so that a "
         "place holder was probably not replaced. Both mostly come from a mistake in a template "
-        "file. It is a warning, because the message can be sent; the customer would see "
-        "exactly that text. The evidence shows where it stands.",
-        "Look at the template file at the place shown and correct it, best before the run "
-        "starts. `msgrun plan DEFINITION` tries the templates without sending.",
+        "file. A message without any text is never sent: it fails. One with `{{` left over can "
+        "be sent, hence the warning; the customer would see exactly that text. The evidence "
+        "shows where it stands.",
+        "Correct the template file at the place shown, best before the run starts; `msgrun "
+        "plan DEFINITION` tries the templates without sending. For messages that failed, run "
+        "`msgrun restart RUN --failed`.",
     ),
     CodeInfo(
         "MR401",

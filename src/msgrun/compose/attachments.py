@@ -113,11 +113,12 @@ def _opened(document: Document, root: Path) -> Iterator[BinaryIO]:
         raise ComposeError("MR401", message, "generate it") from error
     except OSError as error:
         raise _unreadable(document, error) from error
+    opened = os.fstat(handle)
+    if not stat.S_ISREG(opened.st_mode):
+        os.close(handle)
+        message = f"the {_what(document)} is no file: {path}"
+        raise ComposeError("MR403", message, "correct the path")
     with os.fdopen(handle, "rb", buffering=0) as file:
-        opened = os.fstat(handle)
-        if not stat.S_ISREG(opened.st_mode):
-            message = f"the {_what(document)} is no file: {path}"
-            raise ComposeError("MR403", message, "correct the path")
         _check_unmoved(document, root, path, opened)
         yield file
 

@@ -135,7 +135,7 @@ def _propose(workspace: Workspace, run: RunRow, frozen: Frozen, review: Review) 
     database = workspace.database
     with database.read(attach=True) as connection, connection.begin():
         leaving = views.messages(connection, database.tables, run_id=run.id, states=tuple(states))
-        sample = []
+        sample: list[tuple[str, tuple[str, ...]]] = []
         for message in leaving:
             if message.id in gone:
                 states[message.state] += 1

@@ -27,7 +27,7 @@ PATIENCE: Final = 4
 
 def retry_at(now: datetime, attempts: int, randomness: random.Random) -> datetime:
     """Return when a deferred message is due: at least 5 minutes, full jitter, at most 4 hours."""
-    longest = min(LONGEST_RETRY, FIRST_RETRY * 2 ** (attempts + 1))
+    longest: timedelta = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(attempts + 1, 10))
     return now + FIRST_RETRY + (longest - FIRST_RETRY) * randomness.random()
 
 

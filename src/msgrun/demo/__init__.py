@@ -1,1 +1,1 @@
-""""""
+"""The demo: sample data with planted faults, and a local mail server that keeps what it gets."""

@@ -129,9 +129,8 @@ def _upsert(
 
 def _refuse_loop(connection: Connection, clusters: Table) -> None:
     """Refuse a tree in which a cluster is above itself."""
-    parents = dict(
-        row._tuple() for row in connection.execute(select(clusters.c.name, clusters.c.parent))
-    )
+    tree = connection.execute(select(clusters.c.name, clusters.c.parent))
+    parents: dict[str, str | None] = {row.name: row.parent for row in tree}
     safe: set[str] = set()
     for start in sorted(parents):
         path: dict[str, None] = {}  # ordered

@@ -74,7 +74,7 @@ def _converted(column: str, value: Any) -> Any:
     """
     if value is None:
         return False if column == "suspended" else None
-    convert = _CONVERTERS[column] if column in _CONVERTERS else _text
+    convert: Callable[[Any], Any] = _CONVERTERS.get(column, _text)
     return convert(value)
 
 

@@ -180,9 +180,11 @@ class Draft:
         connection.execute(
             insert(message).from_select(
                 list(columns),
-                select(*columns.values()).select_from(
+                select(*columns.values())
+                .select_from(
                     grouped.outerjoin(addressed, addressed.c.customer == grouped.c.customer)
-                ),
+                )
+                .order_by(grouped.c.number),
             )
         )
         self._insert_links(connection, run)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     FromClause,
     MetaData,
@@ -117,6 +118,7 @@ def recipients_of(snapshot: Snapshot, key: str, dialect: str) -> Subquery:
         .subquery("picked")
     )
     parts = ("address", picked.c.address, "display_name", func.coalesce(picked.c.display_name, ""))
+    listed: ColumnElement[Any]
     if dialect == "sqlite":
         listed = func.json_group_array(func.json_object(*parts))
     else:

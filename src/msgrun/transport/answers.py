@@ -260,7 +260,9 @@ QUEUE_IDS: Final = (
     re.compile(r"\bid=([\w.+@-]+)"),  # Exim
     re.compile(r"\[InternalId=(\d+)"),  # Exchange
     re.compile(r"^(?:ok:? )?([\w-]{6,}) message accepted", re.IGNORECASE),  # sendmail
-    re.compile(r"^ok:? (?:\d+ )?<?([\w][\w.+@-]{7,})>?(?: |$)", re.IGNORECASE),  # Gmail, SES, qmail
+    re.compile(r"^ok:?\s+\d+ qp (\d+)", re.IGNORECASE),  # qmail
+    # Gmail, SES: the first word with a digit in it, after a time if there is one.
+    re.compile(r"^ok:?\s+(?:\d+\s+)?<?(?=[^\s>]*\d)(\w[\w.+@-]{7,})", re.IGNORECASE),
 )
 
 

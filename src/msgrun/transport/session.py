@@ -42,7 +42,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether a transaction may begin: connected, and no answer is left over."""
-        return not self._wire.lost and not self._wire.has_input
+        return not self._wire.lost
 
     @property
     def size_limit(self) -> int | None:

@@ -61,7 +61,7 @@ def handshake_finding(exc: BaseException, *, implicit: bool) -> tuple[str, str]:
             return "MR606", f"the server does not begin with TLS: {reason}"
         return "MR606", f"TLS failed after STARTTLS: {reason}"
     finding = "MR606" if implicit else "MR603"
-    return finding, f"the TLS handshake was not answered: {exc or type(exc).__name__}"
+    return finding, f"the TLS handshake was not answered: {str(exc) or type(exc).__name__}"
 
 
 def describe(secured: ssl.SSLObject) -> list[str]:
