@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+
+CONCEPT: Final = "Concept"
+"""What people see for an invoice that has no number yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Invoice:
     @property
     def label(self) -> str:
         """The number as people see it: "Concept" only while there is none."""
-        return self.number or "Concept"
+        return self.number or CONCEPT
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ MAPPING = {
     """,
     "addresses": "SELECT customer_id AS customer, purpose AS key, address, display_name"
     " FROM {0}contact;",
-    "clusters": "SELECT name, parent FROM {0}region",
+    "clusters": "SELECT name, parent FROM {0}region -- the tree",
     "invoices": "SELECT id, customer_id AS customer, number, status, day AS date, total, 1 AS extra"
     " FROM {0}invoice WHERE status LIKE '%' AND ':x' <> '::y'",
     "documents": "SELECT invoice_id AS invoice, transformation, filename, path, content"

@@ -145,8 +145,10 @@ def test_header_values_are_read_as_they_were_written(head):
 @thorough
 @given(HEADS)
 def test_addresses_are_exactly_those_given(head):
-    message = parsed(write_message(head, "text", None, []))
+    data = write_message(head, "text", None, [])
 
+    message = parsed(data)
+    assert not raw_fields(data, "To")[0].endswith(",")
     assert [a.addr_spec for a in message["From"].addresses] == [head.sender.address]
     assert [a.addr_spec for a in message["To"].addresses] == [box.address for box in head.to]
 

@@ -10,6 +10,7 @@ first times (after which the stage answers as usual). An answer is one of
     drip 250 text        the line comes byte by byte, for longer than anyone waits
     raw text             these bytes and a line end
     early 552 text       (stage `data`) 354, then the answer as soon as body bytes come
+    deaf 552 text        (stage `data`) 354, nothing is read, the answer when all buffers are full
     354+552 text         (stage `data`) 354 and the answer in one write
 
 An answer may be followed by " & close".
@@ -234,6 +235,11 @@ class _Dialogue:
                 await asyncio.sleep(0.05)
         elif verb == "raw":
             self.writer.write(rest.encode() + b"\r\n")
+        elif verb == "deaf":
+            await self.write("354 go ahead")
+            await asyncio.sleep(0.2)
+            await self.write(rest)
+            await asyncio.Event().wait()
         elif verb.startswith("354+"):
             self.writer.write(f"354 go ahead\r\n{verb[4:]} {rest}\r\n".encode())
         elif verb not in {"close", "reset"}:

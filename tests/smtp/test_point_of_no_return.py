@@ -105,8 +105,9 @@ async def test_a_stream_closed_during_the_intent_means_the_dot_was_not_written()
     assert outcome.stage is Stage.DATA
 
 
-async def test_an_answer_during_the_body_ends_it() -> None:
-    server = ScriptedServer({"data": "early 552 5.3.4 too big"})
+@pytest.mark.parametrize("manner", ["early", "deaf"])
+async def test_an_answer_during_the_body_ends_it(manner: str) -> None:
+    server = ScriptedServer({"data": f"{manner} 552 5.3.4 too big"})
     body = b"\r\n" + (b"x" * 76 + b"\r\n") * 400_000
 
     async with server.running():
@@ -170,6 +171,27 @@ async def test_a_left_over_answer_is_never_credited_to_the_next_message() -> Non
     assert (first.verdict, first.queue_id) == (Verdict.ACCEPTED, "ONE")
     assert second.verdict is Verdict.REJECTED
     assert server.connections == 2
+
+
+async def test_a_later_message_on_the_same_connection_is_not_in_doubt_before_its_dot() -> None:
+    server = ScriptedServer({"rcpt": ["250 ok", "close"]})
+    async with server.running():
+        transport = SmtpTransport(settings(server.port))
+        await transport.send(envelope(), letter(), Asked())
+        outcome = await transport.send(envelope(), letter("<two@acme.test>"), Asked())
+        await transport.close()
+    assert (outcome.verdict, outcome.stage) == (Verdict.SERVER_FAULT, Stage.RCPT)
+
+
+async def test_nothing_is_said_into_a_data_that_should_not_have_begun() -> None:
+    server = ScriptedServer({"rcpt": "550 5.1.1 no", "data": "354 go ahead"})
+    async with server.running():
+        transport = SmtpTransport(settings(server.port))
+        outcome = await transport.send(envelope(), letter(), Asked())
+        await server.until(lambda: server.gone == 1)
+        await transport.close()
+    assert outcome.verdict is Verdict.REJECTED
+    assert server.chunks[-1].endswith(b"DATA\r\n")
 
 
 async def test_a_stray_answer_inside_a_transaction_never_makes_an_acceptance() -> None:

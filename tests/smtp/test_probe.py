@@ -109,6 +109,22 @@ async def test_a_stripped_starttls_is_named_and_nothing_is_sent_in_clear() -> No
     assert [command.split(" ")[0] for command in server.commands] == ["EHLO"]
 
 
+@pytest.mark.parametrize(
+    ("recipient", "finding"),
+    [
+        ("x@example.test>\r\nDATA", "MR107"),
+        ("a b@example.test", "MR107"),
+        ("jørgen@example.test", "MR109"),
+    ],
+)
+async def test_an_address_that_cannot_be_said_is_not_said(recipient: str, finding: str) -> None:
+    server = ScriptedServer(extensions=("PIPELINING",))
+    async with server.running():
+        report = await probe(settings(server.port), sender="b@acme.test", recipient=recipient)
+    assert report.finding == finding
+    assert [command.split(" ")[0] for command in server.commands] == ["EHLO", "QUIT"]
+
+
 async def test_a_message_over_the_size_is_told_without_mail() -> None:
     server = ScriptedServer(extensions=("SIZE 1000",))
     async with server.running():

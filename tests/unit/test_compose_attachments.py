@@ -164,6 +164,21 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(root):
     assert finding(document("2026"), root) == "MR403"
 
 
+def test_a_refused_document_leaves_no_file_open(root, tmp_path):
+    (root / "empty.pdf").write_bytes(b"")
+
+    def lowest_free() -> int:
+        handle = os.open(os.devnull, os.O_RDONLY)
+        os.close(handle)
+        return handle
+
+    before = lowest_free()
+    for path in ("2026", "empty.pdf", "none.pdf"):
+        finding(document(path), root)
+
+    assert lowest_free() == before
+
+
 @pytest.mark.parametrize(
     ("given", "shown"), [("/srv/x/a.pdf", "a.pdf"), ("C:\\x\\a.pdf", "a.pdf"), (" a.pdf ", "a.pdf")]
 )

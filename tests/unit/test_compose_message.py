@@ -151,6 +151,25 @@ def test_an_attachment_loaded_for_another_invoice_never_leaves(monkeypatch):
     assert finding() == "MR512"
 
 
+@pytest.mark.parametrize(
+    ("meant", "written"),
+    [
+        (b"\r\nSubject:", b"\r\nBcc: x@evil.test\r\nSubject:"),
+        (b"b@acme.test", b"b@acme.test, x@evil.test"),
+        (b"\r\nContent-Disposition", b"\r\nX: y\r\nContent-Disposition"),
+    ],
+)
+def test_a_fault_of_the_writer_is_found_before_the_message_leaves(monkeypatch, meant, written):
+    really_write = message_module.write_message
+
+    def faulty(*parts: Any) -> bytes:
+        return really_write(*parts).replace(meant, written, 1)
+
+    monkeypatch.setattr(message_module, "write_message", faulty)
+
+    assert finding() == "MR512"
+
+
 def test_without_a_recipient_there_is_no_message():
     assert finding(recipients=()) == "MR105"
 

@@ -104,6 +104,17 @@ def test_a_file_name_that_is_not_ascii_has_both_forms():
     assert b'filename="Uberweisung.pdf"' in data
 
 
+@pytest.mark.parametrize(
+    "name", ["a  b.pdf", 'a "b".pdf', "a\\b.pdf", "100%.pdf", "счёт " * 40 + ".pdf", "a" * 200]
+)
+def test_odd_file_names_are_read_as_they_were_written(name):
+    data = write_message(HEAD, "t", None, [replace(PDF, filename=name)])
+
+    (part,) = parsed(data).iter_attachments()
+    assert part.get_filename() == name
+    assert max(map(len, data.split(b"\r\n"))) <= 78
+
+
 def test_long_subjects_are_folded_and_read_whole():
     subject = "Invoice 2026-0001 for " + "consulting, development and operations, " * 5 + "end"
 
@@ -209,5 +220,6 @@ def test_a_name_with_a_comma_makes_no_second_recipient():
 
     message = parsed(write_message(replace(HEAD, to=boxes), "t", None, []))
 
+    assert message["To"].defects == ()
     assert [a.addr_spec for a in message["To"].addresses] == ["a@acme.test", "b@acme.test"]
     assert [a.display_name for a in message["To"].addresses] == ["x@evil.test, Acme", "Ä, B"]

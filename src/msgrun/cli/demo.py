@@ -15,8 +15,6 @@ def demo(
     """Show everything in under a minute: sample data, a local mail sink, real commands.
 
     Nothing outside this machine is contacted. The workspace is kept.
-
-    Example: msgrun demo
     """
     from msgrun.demo.story import tell
     from msgrun.errors import UsageError

@@ -27,7 +27,7 @@ _LINE: Final = 76  # lines with encoded words (RFC 2047, 2) and base64 lines (RF
 _WORD_BYTES: Final = 36  # makes encoded words of 60 characters: they fit behind every field name
 _LONG: Final = 60  # longer words and names are encoded, so that lines can be folded
 _PHRASE: Final = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
-_PLAIN_FILENAME: Final = re.compile(r"(?!.*  )[\w !#$&'()+,.;=@\[\]^`{}~-]{1,60}", re.ASCII)
+_PLAIN_FILENAME: Final = re.compile(r"[\w !#$&'()+,.;=@\[\]^`{}~-]{1,60}", re.ASCII)
 _CONTROL_IN_TEXT: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ASCII: Final = bytes(range(128))
 _MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")

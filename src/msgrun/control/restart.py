@@ -46,6 +46,11 @@ class Proposal:
         """How many messages would be sent, as far as is known before collating."""
         return self.never_tried + self.deferred + len(self.review.revived)
 
+    @property
+    def empty(self) -> bool:
+        """Whether a restart would change no message."""
+        return not self.to_send and not self.review.excluded
+
 
 Confirm = Callable[[Proposal], bool]
 
@@ -93,16 +98,19 @@ def restart(
         stack.enter_context(definition_lock(database, run.definition))
         with database.write() as connection:
             run = recover_dead(workspace, connection, run, lock_is_ours=True)
-        frozen = _frozen(workspace, run, failed=failed)
-        criteria = workspace.criteria(frozen, run.selection, own_run=run.id)
-        with review_run(database, workspace.source, run, criteria, failed=failed) as review:
+        stored = _stored(workspace, run)
+        frozen = workspace.freeze(run.definition) if failed else stored
+        waiting = workspace.criteria(stored, run.selection, own_run=run.id)
+        today = workspace.criteria(frozen, run.selection, own_run=run.id) if failed else None
+        with review_run(database, workspace.source, run, waiting, failed=today) as review:
             proposal = _propose(workspace, run, frozen, review)
-            if not proposal.to_send and not proposal.review.excluded:
+            if proposal.empty and run.status is RunStatus.FINISHED:
                 note = f"run {run.id} has nothing left to send"
                 return Ending(summary_of(workspace, run.id), note=note)
             if proposal.to_send:
                 check_server(workspace, frozen)
-            if not confirm(proposal):
+            # A run that came to rest after its last message has only its own end left to write.
+            if not proposal.empty and not confirm(proposal):
                 return None
             token = _apply(workspace, run, frozen, review, failed=failed)
         return work(workspace, run.id, token, wait=wait, listener=listener)
@@ -116,10 +124,8 @@ def resume(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener)
     return ending or Ending(summary_of(workspace, run.id))
 
 
-def _frozen(workspace: Workspace, run: RunRow, *, failed: bool) -> Frozen:
-    """Return the definition to go by: the run's own, or with `failed` today's."""
-    if failed:
-        return workspace.freeze(run.definition)
+def _stored(workspace: Workspace, run: RunRow) -> Frozen:
+    """Return the definition that the run was last given."""
     with workspace.database.read() as connection, connection.begin():
         stored = runs.revisions(connection, workspace.database.tables, run.id)
     return stored[max(stored)]
@@ -129,7 +135,7 @@ def _propose(workspace: Workspace, run: RunRow, frozen: Frozen, review: Review) 
     check_sender(workspace, frozen)
     revision = workspace.revision(frozen, run.selection)
     result = review.result()
-    gone = {each.message_id for each in result.excluded}
+    gone = {(each.message_id, each.invoice) for each in result.excluded}
     counts = summary_of(workspace, run.id).messages
     states = {M.PENDING: 0, M.DEFERRED: 0}
     database = workspace.database
@@ -137,10 +143,11 @@ def _propose(workspace: Workspace, run: RunRow, frozen: Frozen, review: Review) 
         leaving = views.messages(connection, database.tables, run_id=run.id, states=tuple(states))
         sample: list[tuple[str, tuple[str, ...]]] = []
         for message in leaving:
-            if message.id in gone:
+            left = tuple(each for each in message.invoices if (message.id, each) not in gone)
+            if not left:
                 states[message.state] += 1
             elif len(sample) < SAMPLE:
-                sample.append((message.customer, message.invoices))
+                sample.append((message.customer, left))
         loaded = workspace.source.load(
             connection, sample, key=revision.key, transformations=revision.transformations
         )

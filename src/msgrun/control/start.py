@@ -77,10 +77,10 @@ def start(
             stack.enter_context(definition_lock(workspace.database, name))
             recover_definition(workspace, name, lock_is_ours=True)
             domain = message_id_domain(workspace.sender_of(frozen))
-            run = draft.commit(domain)
-        with workspace.database.write() as connection:
-            token = take_on(workspace, connection, run)
-        return work(workspace, run.id, token, wait=wait, listener=listener)
+            run_id, token = draft.commit(
+                domain, lambda writing, run: (run.id, take_on(workspace, writing, run))
+            )
+        return work(workspace, run_id, token, wait=wait, listener=listener)
 
 
 def _refuse_when_live(workspace: Workspace, name: str) -> None:
@@ -107,13 +107,16 @@ def _earlier_run(workspace: Workspace, frozen: Frozen, selection: Selection) -> 
 
 
 def _once(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) -> Ending:
-    """Leave a finished run be, resume an unfinished one, respect a person's stop."""
+    """Leave a finished run be, resume an unfinished one, respect a person and the leak guard."""
     if run.status is RunStatus.FINISHED:
         note = f"run {run.id} has already finished: nothing to do"
         return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.DONE)
     if run.status is RunStatus.STOPPED and not _died(workspace, run):
         note = f"run {run.id} was stopped by a person: `msgrun restart {run.id}` sends the rest"
         return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.INCOMPLETE)
+    if run.status is RunStatus.PAUSED and run.reason == "MR512":
+        note = f"run {run.id} was paused by the leak guard (MR512): a person has to look"
+        return Ending(summary_of(workspace, run.id), note=note)
     return resume(workspace, run, wait=wait, listener=listener)
 
 

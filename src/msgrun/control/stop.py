@@ -92,6 +92,11 @@ def cancel(workspace: Workspace, reference: str) -> Ending:
         run = runs.get_run(connection, tables, run.id)
         recover_dead(workspace, connection, run, lock_is_ours=False)
         now = database.now(connection)
+        if not runs.move_run(connection, tables, run.id, RunStatus.CANCELLED, now):
+            raise AlreadyRunningError(
+                f"run {run.id} was taken on by another process meanwhile",
+                f"`msgrun stop {run.id}` stops it",
+            )
         message = tables.message
         given_up = connection.execute(
             update(message)
@@ -105,6 +110,5 @@ def cancel(workspace: Workspace, reference: str) -> Ending:
         ids = list(given_up.scalars())
         hold(connection, tables, ids, holds=False)
         told = f"{len(ids)} messages given up"
-        runs.move_run(connection, tables, run.id, RunStatus.CANCELLED, now, detail=told)
     return Ending(summary_of(workspace, run.id), note=f"run {run.id} cancelled: {told}",
                   code=ExitCode.DONE)  # fmt: skip

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from msgrun.delivery.drain import Drain
 from msgrun.delivery.job import Job
 from msgrun.errors import AlreadyRunningError, ExitCode
-from msgrun.events import Listener, RunEnded, RunStarted
+from msgrun.events import Event, Listener, RunEnded, RunStarted
 from msgrun.ledger import messages, runs, views, workers
 from msgrun.ledger.rows import Frozen, RunRow, Summary
 from msgrun.states import LIVE, UNSENT, RunStatus
@@ -81,8 +81,10 @@ def recover_dead(
         )
     now = database.now(connection)
     dead = workers.dead_tokens(connection, tables, run.id)
-    released, doubted = messages.recover(connection, tables, dead_tokens=dead, now=now)
     workers.end(connection, tables, dead, now)
+    released, doubted = messages.recover(
+        connection, tables, run_id=run.id, dead_tokens=dead, now=now
+    )
     if run.status in LIVE:
         told = f"worker is gone; {released} given back, {doubted} in doubt"
         runs.add_event(connection, tables, run.id, RECOVERED, now, told)
@@ -127,11 +129,27 @@ def work(
     Raises:
         MsgrunError: ledger or source failed; the next start or restart recovers.
     """
+    listener = _harmless(listener)
     job = _job(workspace, run_id, token, wait=wait, listener=listener)
     status, interrupted = asyncio.run(_drain(job))
     summary = summary_of(workspace, run_id)
     listener(RunEnded(run_id, status, summary.run.reason, summary.run.detail))
     return Ending(summary, interrupted)
+
+
+def _harmless(listener: Listener) -> Listener:
+    """Keep a closed terminal or a broken pipe from ending a run."""
+    broken = False
+
+    def listen(event: Event) -> None:
+        nonlocal broken
+        if not broken:
+            try:
+                listener(event)
+            except OSError:
+                broken = True
+
+    return listen
 
 
 def _job(workspace: Workspace, run_id: int, token: int, *, wait: bool, listener: Listener) -> Job:

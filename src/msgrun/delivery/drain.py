@@ -76,8 +76,10 @@ class Drain:
                 )
             if boot_seconds() >= next_beat:
                 asked = boot_seconds()
-                await floor.write(self._beat)
-                floor.lease_over = asked + workers.LEASE.total_seconds()
+                if await floor.write(self._beat):
+                    floor.lease_over = asked + workers.LEASE.total_seconds()
+                else:
+                    self.stop("another process held this worker for dead and took over")
                 next_beat = asked + workers.HEARTBEAT.total_seconds()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -86,13 +88,15 @@ class Drain:
         status = connection.execute(select(run.c.status).where(run.c.id == self._job.run.id))
         return RunStatus(status.scalar_one())
 
-    def _beat(self, connection: Connection) -> None:
+    def _beat(self, connection: Connection) -> bool:
         now = self._job.database.now(connection)
-        workers.heartbeat(connection, self._tables, self._job.token, now)
+        return workers.heartbeat(connection, self._tables, self._job.token, now)
 
     def _finish(self, connection: Connection) -> RunStatus:
         """Leave the run where it belongs, and sign off."""
         run_id, tables = self._job.run.id, self._tables
+        if workers.is_signed_off(connection, tables, self._job.token):
+            return self._status(connection)  # the run is another worker's now
         now = self._job.database.now(connection)
         status, reason, detail = self._floor.ending or (RunStatus.FINISHED, None, None)
         if status is RunStatus.STOPPED:

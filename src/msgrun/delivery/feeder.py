@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from msgrun.delivery.composing import Composer
 from msgrun.delivery.floor import Floor
+from msgrun.errors import SourceError
 from msgrun.events import WaitingForDeferred
 from msgrun.ledger import messages, workers
 from msgrun.ledger.rows import Claim
@@ -33,14 +34,26 @@ class Feeder:
                 floor.stirred.clear()
                 claims = await self._claim()
                 if claims:
-                    for ready in await composer.compose(claims):
-                        floor.queue.put_nowait(ready)
+                    await self._compose(composer, claims)
                 elif not await self._more_may_come():
                     return
         finally:
             composer.close()
             for _ in range(self._job.connections):
                 floor.queue.put_nowait(None)
+
+    async def _compose(self, composer: Composer, claims: Sequence[Claim]) -> None:
+        """Queue what was composed; when the source itself is broken, pause the run."""
+        floor = self._floor
+        try:
+            composed = await composer.compose(claims)
+        except SourceError as error:
+            floor.halt_with(RunStatus.PAUSED, "MR006", error.message)
+            await floor.release([claim.id for claim in claims])
+            floor.claimed -= len(claims)
+            return
+        for ready in composed:
+            floor.queue.put_nowait(ready)
 
     async def _claim(self) -> Sequence[Claim]:
         job, floor = self._job, self._floor

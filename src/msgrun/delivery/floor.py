@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -11,7 +11,7 @@ from msgrun.delivery.composing import Ready, Unsendable
 from msgrun.delivery.job import Job
 from msgrun.delivery.policy import Patience
 from msgrun.events import Stopping
-from msgrun.ledger import workers
+from msgrun.ledger import messages, workers
 from msgrun.ledger.writer import Writer
 from msgrun.states import RunStatus
 
@@ -61,6 +61,21 @@ class Floor:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run a ledger write; see `Writer.submit`."""
         return await self.writer.submit(work)
+
+    async def release(self, message_ids: Sequence[int]) -> None:
+        """Give messages back unspent; the caller vouches that none of their dots has left."""
+        job = self.job
+
+        def work(connection: Connection) -> None:
+            messages.release(
+                connection,
+                job.database.tables,
+                token=job.token,
+                now=job.database.now(connection),
+                message_ids=message_ids,
+            )
+
+        await self.write(work)
 
     async def pause(self, seconds: float, until: asyncio.Event) -> None:
         """Wait for an event, at most so long."""

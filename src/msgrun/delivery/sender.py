@@ -34,7 +34,7 @@ class Sender:
         try:
             while (ready := await floor.queue.get()) is not None:
                 if floor.halt.is_set():
-                    await self._release(ready.claim)
+                    await self._floor.release([ready.claim.id])
                 elif isinstance(ready, Unsendable):
                     await self._fail(ready)
                 else:
@@ -55,19 +55,19 @@ class Sender:
             if current is None or current.cancelling():
                 raise
             await self._transport.close()
-            await self._release(ready.claim)
+            await self._floor.release([ready.claim.id])
         finally:
             self._floor.unspent.discard(sending)
 
     async def _send(self, ready: Ready) -> None:
         await self._until_due(ready.claim)
         if self._floor.halt.is_set():
-            await self._release(ready.claim)
+            await self._floor.release([ready.claim.id])
             return
         try:
             outcome = await self._transport.send(ready.envelope, ready.message, self._intent(ready))
         except WithheldError:
-            await self._release(ready.claim)
+            await self._floor.release([ready.claim.id])
             return
         if outcome.verdict is Verdict.SERVER_FAULT:
             self._trouble(outcome)
@@ -76,7 +76,7 @@ class Sender:
         now = datetime.now(UTC)
         settlement = settlement_of(outcome, ready.claim.attempts, now, self._job.randomness)
         if settlement is None:
-            await self._release(ready.claim)
+            await self._floor.release([ready.claim.id])
         else:
             await self._record(ready, settlement)
 
@@ -149,9 +149,7 @@ class Sender:
 
         def work(connection: Connection) -> None:
             now = job.database.now(connection)
-            if settlement.to is MessageState.DEFERRED:
-                messages.set_deadline(connection, self._tables, claim.id, now + job.deadline)
-            messages.settle(
+            settled = messages.settle(
                 connection,
                 self._tables,
                 message_id=claim.id,
@@ -159,6 +157,8 @@ class Sender:
                 settlement=settlement,
                 now=now,
             )
+            if settled and settlement.to is MessageState.DEFERRED:
+                messages.set_deadline(connection, self._tables, claim.id, now + job.deadline)
 
         await self._floor.write(work)
         outcome = settlement.outcome
@@ -176,17 +176,3 @@ class Sender:
                 due_at=settlement.due_at,
             )
         )
-
-    async def _release(self, claim: Claim) -> None:
-        job = self._job
-
-        def work(connection: Connection) -> None:
-            messages.release(
-                connection,
-                self._tables,
-                token=job.token,
-                now=job.database.now(connection),
-                message_ids=[claim.id],
-            )
-
-        await self._floor.write(work)

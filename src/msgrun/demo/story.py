@@ -76,13 +76,14 @@ class Stage:
         self.say(f"\n$ msgrun {' '.join(arguments)}")
         return self.spawn(*arguments).wait(_LONGEST_SECONDS)
 
-    def spawn(self, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Start a command in the workspace; its output is ours."""
+    def spawn(self, *arguments: str, output: int | None = None) -> "subprocess.Popen[bytes]":
+        """Start a command in the workspace; its output is ours, unless it goes to `output`."""
         sys.stdout.flush()
         return subprocess.Popen(  # noqa: S603 - our own program, our own arguments
             [sys.executable, "-m", "msgrun", *arguments],
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
+            stdout=output,
             env={**os.environ, "MSGRUN_CONFIG": str(self.directory / "msgrun.toml")},
         )
 
@@ -144,10 +145,11 @@ def _send(stage: Stage) -> None:
         if time.monotonic() > until:
             break
         time.sleep(0.02)
-    stopping = stage.spawn("stop")
+    stopping = stage.spawn("stop", output=subprocess.PIPE)
     started.wait(_LONGEST_SECONDS)
-    stopping.wait(_LONGEST_SECONDS)
-    stage.say("\n(another terminal said: msgrun stop)")
+    told, _ = stopping.communicate(timeout=_LONGEST_SECONDS)
+    stage.say("\nMeanwhile, in another terminal:\n\n$ msgrun stop")
+    stage.say(told.decode(errors="replace").splitlines()[0] if told else "")
     stage.say("\n── 4. Nothing more leaves until somebody restarts it: then exactly the rest")
     stage.run("restart", "--yes")
     stage.say("\n── 5. What became of it")

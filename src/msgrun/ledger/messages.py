@@ -50,8 +50,16 @@ def claim(
     now: datetime,
     lease: timedelta,
 ) -> Sequence[Claim]:
-    """Take up to `wanted` pending messages of a run, each with a permit of the server's rate."""
-    message = tables.message
+    """Take up to `wanted` pending messages of a run, each with a permit of the server's rate.
+
+    Nothing is taken for a worker that was signed off: others hold it for dead, and
+    nobody would find its claims again.
+    """
+    message, worker = tables.message, tables.worker
+    # Locked, so that a take-over either sees these claims or is seen here.
+    alive = select(worker.c.id).where(worker.c.id == token, worker.c.ended_at.is_(None))
+    if connection.execute(alive.with_for_update(read=True)).first() is None:
+        return []
     ids = list(
         connection.execute(
             select(message.c.id)
@@ -307,15 +315,22 @@ def release(
 
 
 def recover(
-    connection: Connection, tables: Tables, *, dead_tokens: Iterable[int], now: datetime
+    connection: Connection,
+    tables: Tables,
+    *,
+    run_id: int,
+    dead_tokens: Iterable[int],
+    now: datetime,
 ) -> tuple[int, int]:
-    """Take over what dead workers held; return how many were (released, put in doubt)."""
+    """Take over what dead workers of a run held; return how many were (released, put in doubt).
+
+    The workers must be signed off before (`workers.end`), so that none of them claims any more.
+    """
     message = tables.message
-    theirs = message.c.token.in_(list(dead_tokens))
-    released = _unclaim(connection, tables, (theirs, message.c.state == M.CLAIMED), M.PENDING, now)
-    doubted = _unclaim(
-        connection, tables, (theirs, message.c.state == M.SENDING), M.IN_DOUBT, now, reason="MR507"
-    )
+    theirs = (message.c.run_id == run_id, message.c.token.in_(list(dead_tokens)))
+    claimed, sending = message.c.state == M.CLAIMED, message.c.state == M.SENDING
+    released = _unclaim(connection, tables, (*theirs, claimed), M.PENDING, now)
+    doubted = _unclaim(connection, tables, (*theirs, sending), M.IN_DOUBT, now, reason="MR507")
     return released, doubted
 
 

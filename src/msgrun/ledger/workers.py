@@ -161,14 +161,16 @@ def register(connection: Connection, tables: Tables, run_id: int, now: datetime)
     return token
 
 
-def heartbeat(connection: Connection, tables: Tables, token: int, now: datetime) -> None:
-    """Show a sign of life and extend the lease of all that is held."""
+def heartbeat(connection: Connection, tables: Tables, token: int, now: datetime) -> bool:
+    """Show a sign of life and extend the lease of all that is held; False when signed off."""
     worker, message = tables.worker, tables.message
-    connection.execute(
+    alive = connection.execute(
         update(worker)
         .where(worker.c.id == token, worker.c.ended_at.is_(None))
         .values(seen_at=now, lease_until=now + LEASE)
     )
+    if not alive.rowcount:
+        return False
     connection.execute(
         update(message)
         .where(
@@ -177,6 +179,15 @@ def heartbeat(connection: Connection, tables: Tables, token: int, now: datetime)
         )
         .values(lease_until=now + LEASE)
     )
+    return True
+
+
+def is_signed_off(connection: Connection, tables: Tables, token: int) -> bool:
+    """Tell whether a worker has ended, or was held for dead by another process."""
+    ended = connection.execute(
+        select(tables.worker.c.ended_at).where(tables.worker.c.id == token)
+    ).scalar_one()
+    return ended is not None
 
 
 def set_drained(connection: Connection, tables: Tables, token: int) -> None:

@@ -1,12 +1,12 @@
 """A planned run that is not written yet: figures, samples, and one transaction to make it real."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -28,7 +28,7 @@ from msgrun.eligibility import Criteria
 from msgrun.errors import AlreadyRunningError
 from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.runs import create_run
-from msgrun.model import MessageContext, Selection
+from msgrun.model import CONCEPT, MessageContext, Selection
 from msgrun.planning.scope import (
     eligible_messages,
     fill_scope,
@@ -39,6 +39,11 @@ from msgrun.planning.scope import (
 )
 from msgrun.source import Snapshot, Source
 from msgrun.states import MessageState
+
+T = TypeVar("T")
+
+EXAMPLES: Final = 20
+"""So many skipped invoices are named for each reason."""
 
 _MONEY: Final = 10_000
 
@@ -52,9 +57,10 @@ class Plan:
         invoices: those that would be sent.
         messages: in so many messages.
         skipped: reason code to number of invoices.
-        examples: reason code to the first few (customer, invoice id).
+        examples: reason code to the first few (customer, invoice number).
         totals: currency ("" where there is none) to the sum of the invoices to be sent.
         held_by: runs that hold invoices of the selection (MR126).
+        ends: first and last customer that a message goes to, each with its addresses.
     """
 
     definition: str
@@ -66,6 +72,7 @@ class Plan:
     examples: Mapping[str, Sequence[tuple[str, str]]]
     totals: Mapping[str, Decimal]
     held_by: Sequence[int]
+    ends: Sequence[tuple[str, Sequence[str]]]
 
 
 class Draft:
@@ -119,11 +126,16 @@ class Draft:
             )
         return [(customer, each) for (customer, _), each in zip(wanted, contexts, strict=True)]
 
-    def commit(self, domain: str) -> RunRow:
-        """Write the run, in one transaction that checks the guard again; return it.
+    def commit(self, domain: str, take_on: Callable[[Connection, RunRow], T]) -> T:
+        """Write the run, in one transaction that checks the guard again.
 
         Args:
             domain: right side of the Message-IDs.
+            take_on: called in that transaction with the run; a planned run that nobody works
+                on would look dead to others.
+
+        Returns:
+            What `take_on` returned.
 
         Raises:
             AlreadyRunningError: the definition has a live run, or another run was quicker.
@@ -140,12 +152,12 @@ class Draft:
                 if self._criteria.selection.redirect_to is None:
                     recheck_guard(writing, self._scope, tables, self._criteria)
                 self._insert_messages(writing, run, now, domain)
+                return take_on(writing, run)
         except IntegrityError as error:
             raise AlreadyRunningError(
                 f"another run of '{self._frozen.name}' is live, or took the same invoices first",
                 "`msgrun runs` lists them; `msgrun watch` follows the live one",
             ) from error
-        return run
 
     def _insert_messages(
         self, connection: Connection, run: RunRow, now: datetime, domain: str
@@ -233,17 +245,32 @@ class Draft:
             examples={code: self._examples(code) for code in skipped},
             totals=self._totals(),
             held_by=self._holders() if "MR126" in skipped else (),
+            ends=self._ends(),
         )
 
+    def _ends(self) -> list[tuple[str, list[str]]]:
+        scope, addresses = self._scope, self._snapshot.addresses
+        customers = select(func.min(scope.c.customer), func.max(scope.c.customer))
+        first, last = self._connection.execute(customers.where(scope.c.reason.is_(None))).one()
+        ends = []
+        for customer in dict.fromkeys(each for each in (first, last) if each is not None):
+            found = select(addresses.c.address).where(
+                addresses.c.customer == customer, addresses.c.key == self._criteria.recipient_key
+            )
+            texts = self._connection.execute(found.order_by(addresses.c.address)).scalars()
+            ends.append((customer, list(texts)))
+        return ends
+
     def _examples(self, code: str) -> list[tuple[str, str]]:
-        scope = self._scope
+        scope, invoice = self._scope, self._snapshot.invoices
         rows = self._connection.execute(
-            select(scope.c.customer, scope.c.invoice)
+            select(scope.c.customer, invoice.c.number)
+            .join(invoice, invoice.c.id == scope.c.invoice)
             .where(scope.c.reason == code)
             .order_by(scope.c.customer, scope.c.invoice)
-            .limit(3)
+            .limit(EXAMPLES)
         )
-        return [(customer, invoice) for customer, invoice in rows]
+        return [(customer, number or CONCEPT) for customer, number in rows]
 
     def _totals(self) -> dict[str, Decimal]:
         scope, invoice = self._scope, self._snapshot.invoices

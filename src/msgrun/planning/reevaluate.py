@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
@@ -36,10 +36,10 @@ from msgrun.ledger.messages import hold
 from msgrun.ledger.rows import Frozen, RunRow, addresses_of
 from msgrun.ledger.runs import add_revision
 from msgrun.model import Address
-from msgrun.planning.scope import fill_scope, message_id, recipients_of
+from msgrun.planning.scope import fill_scope, message_id, recipients_of, scope_table
 from msgrun.schema import BigId
 from msgrun.source import Snapshot, Source
-from msgrun.states import NOT_SENT, MessageState
+from msgrun.states import NOT_SENT, MessageState, sources_of
 
 M = MessageState
 
@@ -99,21 +99,33 @@ class Review:
         database: Database,
         source: Source,
         run: RunRow,
-        criteria: Criteria,
-        states: Collection[MessageState],
+        waiting: Criteria,
+        failed: Criteria | None,
     ) -> None:
         self._connection = connection
         self._database = database
         self._run = run
-        self._criteria = criteria
+        self._waiting = waiting
+        self._failed = failed or waiting
+        groups: list[tuple[Criteria, Sequence[MessageState]]] = [(waiting, WAITING_STATES)]
+        if failed is not None:
+            groups.append((failed, FAILED_STATES))
         with connection.begin():
-            invoices = self._invoices(states)
+            self._seen = self._last_event()
+            invoices = self._invoices([state for _, states in groups for state in states])
         self._snapshot: Snapshot = source.snapshot(connection, invoices=invoices)
         with connection.begin():
-            self._scope = fill_scope(
-                connection, self._snapshot, database.tables, criteria, collate=False, whole=True
-            )
-            self._rows = self._fill_rows(states)
+            self._rows = self._make_rows()
+            for criteria, states in groups:
+                self._fill_rows(criteria, states)
+
+    def _last_event(self) -> int:
+        """Return what changes with every move of the run."""
+        event = self._database.tables.event
+        last: int = self._connection.execute(
+            select(func.max(event.c.id)).where(event.c.run_id == self._run.id)
+        ).scalar_one()
+        return last
 
     def _invoices(self, states: Collection[MessageState]) -> list[str]:
         message, link = self._database.tables.message, self._database.tables.message_invoice
@@ -124,10 +136,8 @@ class Review:
         )
         return list(rows.scalars())
 
-    def _fill_rows(self, states: Collection[MessageState]) -> Table:
-        """Put message, invoice and the rules' answer side by side."""
-        tables, scope = self._database.tables, self._scope
-        message, link = tables.message, tables.message_invoice
+    def _make_rows(self) -> Table:
+        """Make the TEMP table that holds message, invoice and the rules' answer side by side."""
         rows = Table(
             "msgrun_review", MetaData(),
             Column("message_id", BigId, nullable=False),
@@ -136,10 +146,20 @@ class Review:
             Column("state", Text, nullable=False),
             Column("before", Text),
             Column("reason", Text),
-            schema=scope.schema, prefixes=["TEMPORARY"],
+            schema=scope_table(self._connection.dialect.name).schema, prefixes=["TEMPORARY"],
         )  # fmt: skip
         self._connection.execute(DropTable(rows, if_exists=True))
         self._connection.execute(CreateTable(rows))
+        return rows
+
+    def _fill_rows(self, criteria: Criteria, states: Sequence[MessageState]) -> None:
+        tables, rows = self._database.tables, self._rows
+        message, link = tables.message, tables.message_invoice
+        # The limit was applied when the run was planned: what it left out stays out.
+        unlimited = replace(criteria, selection=replace(criteria.selection, limit=None))
+        scope = fill_scope(
+            self._connection, self._snapshot, tables, unlimited, collate=False, whole=True
+        )
         answer = case((scope.c.invoice.is_(None), GONE), else_=scope.c.reason)
         self._connection.execute(
             insert(rows).from_select(
@@ -151,7 +171,6 @@ class Review:
                 .where(message.c.run_id == self._run.id, message.c.state.in_(states)),
             )
         )  # fmt: skip
-        return rows
 
     def result(self) -> Reevaluation:
         """Return what would change."""
@@ -181,13 +200,12 @@ class Review:
         )
         return [Exclusion(*row) for row in found]
 
-    def _recipients(self) -> Subquery:
-        return recipients_of(
-            self._snapshot, self._criteria.recipient_key, self._connection.dialect.name
-        )
+    def _recipients(self, criteria: Criteria) -> Subquery:
+        return recipients_of(self._snapshot, criteria.recipient_key, self._connection.dialect.name)
 
     def _address_changes(self) -> list[AddressChange]:
-        rows, message, now = self._rows, self._database.tables.message, self._recipients()
+        rows, message = self._rows, self._database.tables.message
+        now = self._recipients(self._waiting)
         found = self._connection.execute(
             select(message.c.id, message.c.customer, message.c.recipients, now.c.recipients)
             .distinct()
@@ -219,11 +237,22 @@ class Review:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open the write transaction in which `apply` and the run's own moves happen together."""
+        """Open the write transaction in which `apply` and the run's own moves happen together.
+
+        Raises:
+            AlreadyRunningError: the run was moved since it was looked at.
+        """
         if self._database.is_sqlite:
             detach_files(self._connection, self._database.attach)
         writing = self._connection.execution_options(begin="write")
+        run = self._database.tables.run
         with writing.begin():
+            writing.execute(select(run.c.id).where(run.c.id == self._run.id).with_for_update())
+            if self._last_event() != self._seen:
+                raise AlreadyRunningError(
+                    f"run {self._run.id} was changed by another process meanwhile",
+                    f"`msgrun show {self._run.id}` has it as it is; then restart again",
+                )
             yield writing
 
     def apply(self, now: datetime) -> None:
@@ -233,7 +262,7 @@ class Review:
         for key, group in groupby(blocked, key=lambda each: each.message_id):
             self._exclude(key, list(group), now)
         changed = [change.message_id for change in self._address_changes()]
-        self._readdress(changed)
+        self._readdress(changed, self._waiting)
 
     def _exclude(self, key: int, gone: list[Exclusion], now: datetime) -> None:
         """Skip a message, or let the excluded invoices of a collated one leave it."""
@@ -252,12 +281,12 @@ class Review:
         message = self._database.tables.message
         self._connection.execute(
             update(message)
-            .where(message.c.id == each.message_id)
+            .where(message.c.id == each.message_id, message.c.state.in_(sources_of(M.SKIPPED)))
             .values(state=M.SKIPPED, reason=each.reason, detail=None, due_at=None, updated_at=now)
         )
 
-    def _readdress(self, messages: Sequence[int]) -> None:
-        message, current = self._database.tables.message, self._recipients()
+    def _readdress(self, messages: Sequence[int], criteria: Criteria) -> None:
+        message, current = self._database.tables.message, self._recipients(criteria)
         addresses = select(current.c.recipients).where(current.c.customer == message.c.customer)
         for key in messages:
             self._connection.execute(
@@ -295,7 +324,7 @@ class Review:
             for key in revived:
                 connection.execute(
                     update(message)
-                    .where(message.c.id == key)
+                    .where(message.c.id == key, message.c.state.in_((*FAILED_STATES, M.PENDING)))
                     .values(state=M.PENDING, revision=revision, message_id=renewed,
                             updated_at=now, **cleared)
                 )  # fmt: skip
@@ -305,7 +334,7 @@ class Review:
                 f"another run of '{frozen.name}' holds an invoice of run {self._run.id}",
                 "`msgrun runs` lists them",
             ) from error
-        self._readdress(revived)
+        self._readdress(revived, self._failed)
 
     def _bundle(self, revived: Sequence[int], now: datetime) -> list[int]:
         """Join a customer's skipped invoices in one new message; others stay themselves."""
@@ -360,18 +389,23 @@ def review_run(
     database: Database,
     source: Source,
     run: RunRow,
-    criteria: Criteria,
+    waiting: Criteria,
     *,
-    failed: bool,
+    failed: Criteria | None,
 ) -> Iterator[Review]:
-    """Ask the rules again about a run's unsent rows, with `failed` also about failed ones.
+    """Ask the rules again about a run's rows; nothing is written before `Review.writing`.
 
-    Nothing is written before `Review.writing`.
+    Args:
+        database: holds the ledger.
+        source: what the billing data is now.
+        run: whose rows.
+        waiting: what is asked about unsent rows, which keep their definition.
+        failed: what is asked about rejected, failed, skipped and bounced rows; None to let
+            them be.
 
     Raises:
         SourceError: the billing data is not as the contract wants it.
         DatabaseError: the database cannot be used.
     """
-    states = WAITING_STATES + (FAILED_STATES if failed else ())
     with database.connect(attach=True) as connection:
-        yield Review(connection, database, source, run, criteria, states)
+        yield Review(connection, database, source, run, waiting, failed)

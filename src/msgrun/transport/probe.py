@@ -8,7 +8,7 @@ from msgrun.model import Reply, Stage
 from msgrun.transport.answers import classify
 from msgrun.transport.connection import open_connection
 from msgrun.transport.server import ConnectionFault, ServerSettings, Step
-from msgrun.transport.session import Session
+from msgrun.transport.session import UNSAFE_ADDRESS, Session
 from msgrun.transport.wire import WireError
 
 STAGES: Final = (
@@ -108,7 +108,20 @@ async def _envelope(
         text = f"the message has {message_size} bytes, the server takes {limit}"
         steps.append(Step(Stage.MAIL, "fail", "MR405", [text]))
         return
-    option = " SMTPUTF8" if session.smtputf8 and not (sender + (recipient or "")).isascii() else ""
+    for address, stage, finding in (
+        (sender, Stage.MAIL, "MR203"),
+        (recipient, Stage.RCPT, "MR107"),
+    ):
+        if address and UNSAFE_ADDRESS.search(address):
+            text = f"the address {address!r} is not safe to send"
+            steps.append(Step(stage, "fail", finding, [text]))
+            return
+    wide = not (sender + (recipient or "")).isascii()
+    if wide and not session.smtputf8:
+        text = "a non-ASCII address, and the server does not offer SMTPUTF8"
+        steps.append(Step(Stage.RCPT, "fail", "MR109", [text]))
+        return
+    option = " SMTPUTF8" if wide else ""
     if not await _try(session, steps, Stage.MAIL, f"MAIL FROM:<{sender}>{option}"):
         return
     if recipient is not None:

@@ -16,7 +16,8 @@ from msgrun.transport.wire import Wire, WireError
 
 CHUNK: Final = 64 * 1024  # each has its own time-out, as RFC 5321 4.5.3.2.5 has it
 GOODBYE: Final = 3.0
-UNSAFE_ADDRESS = re.compile(r"[\x00-\x20\x7f<>]")
+# What could end a command or begin another one; a lone surrogate has no UTF-8 form.
+UNSAFE_ADDRESS = re.compile(r"[\x00-\x20\x7f<>\ud800-\udfff]")
 
 
 class Session:
@@ -42,7 +43,7 @@ class Session:
     @property
     def usable(self) -> bool:
         """Whether a transaction may begin: connected, and no answer is left over."""
-        return not self._wire.lost
+        return not self._wire.lost and not self._wire.has_input
 
     @property
     def size_limit(self) -> int | None:

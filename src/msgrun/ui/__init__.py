@@ -1,1 +1,1 @@
-""""""
+"""Printers of events and results: live view, plain text, JSON, CSV."""

@@ -1,0 +1,165 @@
+"""The program `msgrun`: its commands, and the one place where errors become exit codes."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from msgrun import __version__
+from msgrun.cli.cancel import cancel
+from msgrun.cli.db import db
+from msgrun.cli.demo import demo
+from msgrun.cli.demo import demo
+from msgrun.cli.explain import explain
+from msgrun.cli.import_ import import_
+from msgrun.cli.init import init
+from msgrun.cli.opening import Invocation
+from msgrun.cli.plan import plan
+from msgrun.cli.restart import restart
+from msgrun.cli.results import results
+from msgrun.cli.runs import runs
+from msgrun.cli.show import show
+from msgrun.cli.start import start
+from msgrun.cli.stop import stop
+from msgrun.cli.watch import watch
+from msgrun.errors import ExitCode, MsgrunError, UsageError
+
+# click's UsageError, wherever this version of typer keeps it.
+_BadUsage = cast("type[Exception]", typer.BadParameter.__mro__[1])
+
+app = typer.Typer(
+    name="msgrun",
+    help="Run and diagnose message runs: the bulk e-mailing of invoices.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_COMMANDS = (
+    ("demo", demo, "msgrun demo"),
+    ("init", init, "msgrun init billing"),
+    ("import", import_, "msgrun import customers.csv addresses.csv invoices.csv"),
+    ("plan", plan, "msgrun plan monthly --period 2026-10"),
+    ("start", start, "msgrun start monthly --period previous-month"),
+    ("stop", stop, "msgrun stop"),
+    ("restart", restart, "msgrun restart 7 --failed"),
+    ("cancel", cancel, "msgrun cancel 7"),
+    ("runs", runs, "msgrun runs --json"),
+    ("show", show, "msgrun show 7"),
+    ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),
+    ("watch", watch, "msgrun watch 7"),
+    ("explain", explain, "msgrun explain MR105"),
+)
+for _name, _function, _example in _COMMANDS:
+    app.command(_name, epilog=f"Example: {_example}")(_function)
+app.command("demo")(demo)
+app.add_typer(db, name="db")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"msgrun {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The configuration; else msgrun.toml."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Run and diagnose message runs: the bulk e-mailing of invoices."""
+    invocation = ctx.ensure_object(Invocation)
+    invocation.config, invocation.debug = config, debug
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def main() -> None:
+    """Run the program and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no error
+    code = run(sys.argv[1:])
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; return the exit code. Nothing is raised."""
+    invocation = Invocation()
+    json = "--json" in arguments
+    try:
+        returned: Any = app(
+            args=list(arguments), standalone_mode=False, obj=invocation, prog_name="msgrun"
+        )
+        sys.stdout.flush()
+    except MsgrunError as error:
+        return _report(error, invocation, json=json)
+    except _BadUsage as error:
+        return _report(_usage(error), invocation, json=json)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _write_nowhere()
+        return invocation.exit_code
+    except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
+        return _report(_internal(error), invocation, json=json)
+    return returned if isinstance(returned, int) else ExitCode.DONE
+
+
+def _usage(error: Exception) -> UsageError:
+    """Return the parser's complaint as ours."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "msgrun"
+    message = " ".join(cast("typer.BadParameter", error).format_message().split())
+    return UsageError(message.rstrip("."), f"see `{command} --help`")
+
+
+def _internal(error: Exception) -> MsgrunError:
+    """Return an error that nobody foresaw, in one line."""
+    lines = str(error).splitlines()
+    told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return MsgrunError(f"internal error: {told}", "run again with --debug, before the command")
+
+
+def _report(error: MsgrunError, invocation: Invocation, *, json: bool) -> int:
+    """Print an error: text to stderr, with `--json` also the document to stdout."""
+    from msgrun.ui.text import Printer
+
+    if invocation.debug:
+        traceback.print_exc()
+    printer = Printer(sys.stderr)
+    first, *further = error.message.splitlines() or [""]
+    printer.line(("error: ", "bold red"), first)
+    for line in further:
+        printer.line("       ", line)
+    if error.hint:
+        printer.line(("hint: ", "bold"), error.hint)
+    if json:
+        from msgrun.ui.json import error_document, write
+
+        with suppress(BrokenPipeError):
+            write(error_document(error), sys.stdout)
+            sys.stdout.flush()
+    return error.exit_code
+
+
+def _write_nowhere() -> None:
+    """Send what is still buffered for a reader that is gone to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,75 @@
+"""`msgrun plan`: who would get what, and who is skipped and why; nothing is written."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from msgrun.cli import options
+from msgrun.cli.opening import open_workspace, printer_for
+from msgrun.cli.selecting import Asked, choose_definition
+
+if TYPE_CHECKING:
+    from msgrun.planning.draft import Plan
+    from msgrun.preflight import Preflight
+    from msgrun.ui.text import Printer
+    from msgrun.workspace import Workspace
+
+
+def plan(
+    ctx: typer.Context,
+    definition: options.Definition = None,
+    cluster: options.Cluster = None,
+    no_children: options.NoChildren = False,
+    period: options.PeriodOption = None,
+    customer: options.Customers = None,
+    limit: options.Limit = None,
+    bcc: options.Bcc = None,
+    redirect_to: options.RedirectTo = None,
+    resend: options.Resend = False,
+    json: options.Json = False,
+) -> None:
+    """Say who would get what, and who is skipped and why; nothing is written or sent."""
+    asked = Asked(
+        cluster, not no_children, period, customer or (), limit, bcc or (), redirect_to, resend
+    )
+    show_plan(ctx, definition, asked, json=json)
+
+
+def show_plan(ctx: typer.Context, definition: str | None, asked: Asked, *, json: bool) -> None:
+    """Plan and print; for `start --dry-run` too."""
+    from msgrun.control.start import plan as plan_run
+    from msgrun.ui import json as documents
+
+    workspace = open_workspace(ctx)
+    name = choose_definition(workspace.config, definition)
+    planned, checked = plan_run(workspace, name, asked.resolve(workspace, name))
+    if json:
+        documents.write(documents.plan_document(planned), sys.stdout)
+    else:
+        describe(printer_for(json=False), workspace, planned, checked, examples=True)
+
+
+def describe(
+    printer: "Printer",
+    workspace: "Workspace",
+    planned: "Plan",
+    checked: "Preflight",
+    *,
+    examples: bool = False,
+) -> None:
+    """Print a plan with the sender and the server that it would use."""
+    from msgrun.ui.summary import print_plan
+
+    frozen = workspace.freeze(planned.definition)
+    sender = workspace.sender_of(frozen)
+    server_name, server = workspace.server_of(frozen)
+    print_plan(
+        printer,
+        planned,
+        checked,
+        sender=f"{sender.name} <{sender.address}>" if sender.name else sender.address,
+        server=f"{server_name} ({server.host}:{server.port})",
+        rate_per_minute=server.rate_per_minute,
+        examples=examples,
+    )

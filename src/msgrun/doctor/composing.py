@@ -1,0 +1,203 @@
+"""The definition, its templates and the documents: can this message be composed today?"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgrun.compose.attachments import check_document
+from msgrun.compose.render import RunInfo, SenderInfo
+from msgrun.doctor.context import Context
+from msgrun.doctor.findings import Finding, Stage, Status, found, of_error, passed, skipped
+from msgrun.doctor.servers import Servers
+from msgrun.doctor.situation import Question
+from msgrun.errors import ComposeError, PreflightError
+from msgrun.ledger.rows import Frozen
+from msgrun.model import Document, MessageContext, Selection
+from msgrun.preflight import check_sender, try_compose
+from msgrun.workspace import Revision, Workspace
+
+
+class Composing:
+    """The checks that need the configuration; each takes a question as the others do."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def check_definition(self, question: Question, _servers: Servers) -> list[Finding]:
+        """Ask whether the definition is there, enabled, from a sender, to a key that exists."""
+        context = question.context
+        findings = definition_findings(self._workspace, context)
+        key = context.frozen.definition["recipient_key"]
+        if key not in question.subject.keys:
+            findings.append(_nobodys_key(context, key, question.subject.keys))
+        changed = list(drift(context))
+        if findings:
+            return findings
+        sender = self._workspace.sender_of(context.frozen)
+        summary = f"{context.name} from {sender.address} to key '{key}'"
+        return [passed(Stage.DEFINITION, summary, *changed, subject=context.name)]
+
+    def check_template(self, question: Question, _servers: Servers) -> list[Finding]:
+        """Fill in the templates with this customer's data."""
+        context = question.context
+        faults, revision = compiled(self._workspace, context)
+        if revision is None:
+            return faults
+        message = question.message
+        if message is None:
+            return [passed(Stage.TEMPLATE, "compiles (no invoice to fill it in with)")]
+        recipe = revision.recipe
+        try:
+            rendered = revision.renderer.render(
+                message,
+                SenderInfo(recipe.sender_name, recipe.sender_address),
+                RunInfo(recipe.definition, recipe.period),
+            )
+        except ComposeError as error:
+            return [_composing(error, Stage.TEMPLATE, context.name)]
+        return [passed(Stage.TEMPLATE, f"subject: {rendered.subject}", subject=context.name)]
+
+    def check_documents(self, question: Question, servers: Servers) -> list[Finding]:
+        """Look at each wanted document, then compose the whole message and throw it away."""
+        context, message = question.context, question.message
+        wanted = tuple(context.frozen.definition["documents"])
+        if message is None:
+            return [skipped(Stage.DOCUMENTS, "no invoice")]
+        findings = list(self._missing(question, wanted, message))
+        root = self._workspace.source.documents_root
+        for document in message.documents:
+            try:
+                check_document(document, root)
+            except ComposeError as error:
+                evidence = (error.message, _mode(document, root))
+                findings.append(_composing(error, Stage.DOCUMENTS, question.label, *evidence))
+        findings = findings or list(self._whole(question, message, servers))
+        if findings:
+            return findings
+        names = ", ".join(document.filename for document in message.documents)
+        return [passed(Stage.DOCUMENTS, names or "none wanted", subject=question.label)]
+
+    def _missing(
+        self, question: Question, wanted: tuple[str, ...], message: MessageContext
+    ) -> Iterator[Finding]:
+        there = {document.transformation for document in message.documents}
+        for transformation in wanted:
+            if transformation not in there:
+                text = f"invoice {question.label} has no '{transformation}' document"
+                yield found(
+                    "MR401", Stage.DOCUMENTS, text, subject=question.label, cause=text,
+                    remedy="generate it in the billing system, or import its row",
+                )  # fmt: skip
+
+    def _whole(
+        self, question: Question, message: MessageContext, servers: Servers
+    ) -> Iterator[Finding]:
+        """Compose as the sender would; other checks have told of templates and addresses."""
+        context = question.context
+        _, revision = compiled(self._workspace, context)
+        if revision is None or not message.addresses:
+            return
+        try:
+            size = try_compose(revision, message)
+        except ComposeError as error:
+            if error.finding[:3] not in {"MR3", "MR1", "MR2"}:
+                yield _composing(error, Stage.DOCUMENTS, question.label)
+            return
+        report = servers.of_definition(context.frozen).report
+        limit = report.size_limit if report else None
+        if limit and size > limit:
+            text = f"the message has {size} bytes, the server takes {limit}"
+            remedy = "make the documents smaller, or ask for a higher limit"
+            yield found(
+                "MR405", Stage.DOCUMENTS, text, remedy=remedy, subject=question.label, cause=text
+            )
+
+
+def definition_findings(workspace: Workspace, context: Context) -> list[Finding]:
+    """Return what is wrong with a definition whoever its customers are (MR201 to MR203)."""
+    name, findings = context.name, []
+    if context.today is None:
+        known = ", ".join(workspace.config.definitions) or "none"
+        text = f"the run's definition '{name}' is gone from msgrun.toml; there are: {known}"
+        findings.append(found("MR201", Stage.DEFINITION, text, subject=name))
+    elif not context.today.enabled:
+        text = f"definition '{name}' has enabled = false"
+        remedy = f"set enabled = true under [definitions.{name}]"
+        findings.append(
+            found("MR201", Stage.DEFINITION, text, remedy=remedy, subject=name,
+                  cause=f"the definition '{name}' is disabled")
+        )  # fmt: skip
+    try:
+        check_sender(workspace, context.frozen)
+    except PreflightError as error:
+        finding = of_error(error, Stage.DEFINITION, "MR202", name)
+        if finding.code != "MR601":  # the server's own stage tells of it
+            findings.append(finding)
+    return findings
+
+
+def compiled(workspace: Workspace, context: Context) -> tuple[list[Finding], Revision | None]:
+    """Return the definition ready to compose with, or why it is not (MR301)."""
+    today = context.today
+    if today is not None and today.fault is not None and context.frozen is today.frozen:
+        fault = today.fault
+        return [
+            found("MR301", Stage.TEMPLATE, *fault.message.splitlines(), remedy=fault.hint,
+                  subject=context.name, cause="a template file cannot be read")
+        ], None  # fmt: skip
+    try:
+        return [], workspace.revision(context.frozen, context.selection or Selection())
+    except PreflightError as error:
+        finding = of_error(error, Stage.TEMPLATE, "MR301", context.name)
+        if finding.code != "MR301":
+            return [skipped(Stage.TEMPLATE, "the definition's sender is not known")], None
+        return [finding], None
+
+
+def _nobodys_key(context: Context, key: str, keys: Mapping[str, int]) -> Finding:
+    known = ", ".join(f"'{name}' ({number})" for name, number in keys.items()) or "none at all"
+    return found(
+        "MR204", Stage.DEFINITION, f"wants '{key}'; keys and their customers: {known}",
+        remedy=f"correct recipient_key under [definitions.{context.name}]",
+        subject=context.name, cause=f"no customer has an address under the key '{key}'",
+    )  # fmt: skip
+
+
+def drift(context: Context) -> Iterator[str]:
+    """Yield what differs between the definition of the run and today's."""
+    if context.was is None or context.today is None:
+        return
+    number = context.run.id if context.run else 0
+    then, now = context.was, context.today.frozen
+    for name, old in _settings(then).items():
+        new = _settings(now).get(name)
+        if old != new:
+            yield f"{name}: {old!r} in run {number}, {new!r} today"
+    if context.today.fault is None:
+        for part in sorted({*then.templates, *now.templates}):
+            if then.templates.get(part, ("", ""))[1] != now.templates.get(part, ("", ""))[1]:
+                yield f"the {part} template has changed since run {number}"
+
+
+def _settings(frozen: Frozen) -> dict[str, Any]:
+    return {name: value for name, value in frozen.definition.items() if name != "subject"}
+
+
+def _composing(error: ComposeError, stage: Stage, subject: str, *evidence: str) -> Finding:
+    return found(
+        error.finding, stage, *(evidence or (error.message,)), remedy=error.hint or None,
+        subject=subject, cause=error.message, status=Status.FAIL,
+    )  # fmt: skip
+
+
+def _mode(document: Document, root: Path) -> str:
+    """Return owner and mode of a document's file, where they can be seen."""
+    if document.path is None:
+        return ""
+    try:
+        seen = os.stat(root / document.path, follow_symlinks=False)
+    except (OSError, ValueError):
+        return ""
+    return f"owner {seen.st_uid}, mode {stat.filemode(seen.st_mode)}, {seen.st_size} bytes"

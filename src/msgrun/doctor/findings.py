@@ -1,0 +1,254 @@
+"""What the doctor says: findings, the cases they make up, and the report of both."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from msgrun.catalogue import CATALOGUE, CodeInfo, Severity
+from msgrun.errors import ExitCode, MsgrunError
+
+
+class Status(StrEnum):
+    """What came of one check."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    WARN = "warn"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    CRASHED = "crashed"
+
+
+class Stage(StrEnum):
+    """The steps of the check-list, in the order in which they are walked."""
+
+    ENVIRONMENT = "environment"
+    CUSTOMER = "customer"
+    CLUSTER = "cluster"
+    ADDRESS = "address"
+    INVOICE = "invoice"
+    DEFINITION = "definition"
+    TEMPLATE = "template"
+    DOCUMENTS = "documents"
+    RUN = "run"
+    MESSAGE = "message"
+    SMTP = "smtp"
+
+
+_ORDER: Final = {stage: place for place, stage in enumerate(Stage)}
+_WORST_FIRST: Final = (
+    Status.FAIL,
+    Status.CRASHED,
+    Status.UNKNOWN,
+    Status.WARN,
+    Status.PASS,
+    Status.SKIPPED,
+)
+_REASONS: Final = frozenset({"MR126", "MR127", "MR128", "MR505", "MR507"})
+"""Codes that explain why nothing was sent though nothing is wrong."""
+
+_CODE: Final = re.compile(r"\bMR[0-9]{3}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check saw.
+
+    Attributes:
+        code: of the catalogue; "" for a check that found nothing to report.
+        evidence: what was seen, the most telling first.
+        remedy: what a person can do; "" where nothing is to be done.
+        subject: whom or what it is about.
+        refines: the rule's own code, where `code` says it more exactly.
+        cause: the finding as the end of the sentence "Not sent: …".
+    """
+
+    stage: Stage
+    status: Status
+    code: str
+    title: str
+    severity: Severity
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""
+    subject: str = ""
+    refines: str | None = None
+    cause: str = ""
+
+    @property
+    def base(self) -> str:
+        """The code that the planner writes down for it."""
+        return self.refines or self.code
+
+
+def found(
+    code: str,
+    stage: Stage,
+    *evidence: str,
+    status: Status = Status.FAIL,
+    remedy: str | None = None,
+    subject: str = "",
+    refines: str | None = None,
+    cause: str = "",
+) -> Finding:
+    """Return a finding of the catalogue.
+
+    Args:
+        remedy: None takes the catalogue's.
+        cause: "" takes the catalogue's title.
+    """
+    entry = CATALOGUE.get(code)
+    if entry is None:  # the table of answers knows codes whose checks are not there yet
+        severity: Severity = "error" if status is Status.FAIL else "warning"
+        entry = CodeInfo(code, "The mail server's check", severity, "", "")
+    return Finding(
+        stage,
+        status,
+        code,
+        entry.title,
+        entry.severity,
+        tuple(filter(None, evidence)),
+        entry.remedy if remedy is None else remedy,
+        subject,
+        refines,
+        cause or entry.title[:1].lower() + entry.title[1:],
+    )
+
+
+def passed(stage: Stage, *evidence: str, subject: str = "") -> Finding:
+    """Return the finding of a check that is in order."""
+    return Finding(
+        stage, Status.PASS, "", stage.capitalize(), "none", tuple(filter(None, evidence)), "", subject
+    )
+
+
+def skipped(stage: Stage, reason: str, subject: str = "") -> Finding:
+    """Return the finding of a check that was left out, and why."""
+    return Finding(stage, Status.SKIPPED, "", stage.capitalize(), "none", (reason,), "", subject)
+
+
+def crashed(stage: Stage, error: Exception) -> Finding:
+    """Return MR090 for a check that ended with a programming error."""
+    text = f"{type(error).__name__}: {error}"
+    return found("MR090", stage, text, status=Status.CRASHED)
+
+
+def of_error(error: MsgrunError, stage: Stage, default: str, subject: str = "") -> Finding:
+    """Return the finding that an error's message names, e.g. "… (MR203)"."""
+    codes = _CODE.findall(error.message)
+    text = re.sub(r" \(MR[0-9]{3}\)", "", error.message)
+    return found(
+        codes[-1] if codes else default,
+        stage,
+        *text.splitlines(),
+        remedy=error.hint or None,
+        subject=subject,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How one stage ended; `code` is of the finding that decided it."""
+
+    stage: Stage
+    status: Status
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One invoice under one definition: its own verdict and findings.
+
+    Attributes:
+        primary: the code of the first cause; "" where there is none.
+        invoice: its number as people see it; None where no single invoice is concerned.
+        invoice_id: the source's id of it.
+        run: number of the run looked at; None where there is none.
+        period: label of the period looked at; "" where there is none.
+    """
+
+    verdict: str
+    primary: str
+    invoice: str | None
+    invoice_id: str | None
+    definition: str
+    run: int | None
+    period: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def sent(self) -> bool:
+        """Whether the server accepted it."""
+        return self.primary == "MR508"
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing failed, 4 errors, 5 an unknown check decides."""
+        return exit_code_of(self.findings, sent=self.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The doctor's answer.
+
+    Attributes:
+        customer: code; None when everything but customers was looked at.
+        name: the customer's name.
+        verdict: one sentence.
+        primary: the code of the first cause; "" where there is none.
+        findings: of all cases, each once, in the order of stages.
+        cases: one for each definition and invoice.
+    """
+
+    customer: str | None
+    name: str
+    verdict: str
+    primary: str
+    findings: tuple[Finding, ...]
+    cases: tuple[Case, ...] = field(default=())
+    exit_code: int = ExitCode.DONE
+
+    @property
+    def stages(self) -> list[StageResult]:
+        """How each stage that was walked ended."""
+        return stage_results(self.findings)
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings in the order of stages, each once."""
+    return tuple(sorted(dict.fromkeys(findings), key=lambda each: _ORDER[each.stage]))
+
+
+def stage_results(findings: Sequence[Finding]) -> list[StageResult]:
+    """Return for each stage the worst of its findings."""
+    results = []
+    for stage in Stage:
+        own = [each for each in findings if each.stage is stage]
+        if own:
+            worst = min(own, key=lambda each: _WORST_FIRST.index(each.status))
+            results.append(StageResult(stage, worst.status, worst.code))
+    return results
+
+
+def first_cause(findings: Sequence[Finding]) -> Finding | None:
+    """Return the finding that decides: a failure, else a known reason, else what is unknown."""
+    for decides in (
+        lambda each: each.status is Status.FAIL,
+        lambda each: each.code in _REASONS,
+        lambda each: each.status in {Status.UNKNOWN, Status.CRASHED},
+    ):
+        for each in findings:
+            if decides(each):
+                return each
+    return None
+
+
+def exit_code_of(findings: Sequence[Finding], *, sent: bool = False) -> int:
+    """Return 4 for a failure, 5 where nothing failed and an unknown check decides, else 0."""
+    if any(each.status is Status.FAIL for each in findings):
+        return ExitCode.DOCTOR_ERRORS
+    cause = None if sent else first_cause(findings)
+    if cause is not None and cause.status in {Status.UNKNOWN, Status.CRASHED}:
+        return ExitCode.DOCTOR_UNKNOWN
+    return ExitCode.DONE

@@ -1,0 +1,140 @@
+"""The mail server's part: each server and sender is asked once, by the sender's own code."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from msgrun.doctor.findings import Finding, Stage, Status, found, of_error, passed, skipped
+from msgrun.errors import ConfigError, PreflightError
+from msgrun.ledger.rows import Frozen
+from msgrun.transport.answers import classify
+from msgrun.transport.probe import ProbeReport, probe
+from msgrun.transport.server import ServerSettings, Step
+from msgrun.workspace import Workspace
+
+PATIENCE: Final = 2
+"""The whole dialogue may take so many times the server's `timeout`; then it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known of a server.
+
+    Attributes:
+        report: None where it was not asked, or did not get that far.
+    """
+
+    findings: tuple[Finding, ...]
+    report: ProbeReport | None = None
+
+
+class Servers:
+    """Asks mail servers up to MAIL FROM; nothing is ever sent.
+
+    Args:
+        offline: whether to leave them alone.
+    """
+
+    def __init__(self, workspace: Workspace, *, offline: bool) -> None:
+        self.offline = offline
+        self._workspace = workspace
+        self._seen: dict[tuple[str, str], Sight] = {}
+
+    def of_definition(self, frozen: Frozen) -> Sight:
+        """Return what is known of the server that a definition's messages leave by."""
+        try:
+            sender = self._workspace.sender_of(frozen)
+        except PreflightError:
+            reason = "the definition's sender is not known"
+            return Sight((skipped(Stage.SMTP, reason, frozen.name),))
+        try:
+            name, _ = self._workspace.server_of(frozen)
+        except PreflightError as error:
+            return Sight((of_error(error, Stage.SMTP, "MR601", sender.server),))
+        return self.named(name, sender.address)
+
+    def named(self, name: str, sender: str | None) -> Sight:
+        """Return what is known of a configured server, asked on behalf of a sender."""
+        key = (name, sender or "")
+        if key not in self._seen:
+            self._seen[key] = self._look(name, sender)
+        return self._seen[key]
+
+    def _look(self, name: str, sender: str | None) -> Sight:
+        server = self._workspace.config.servers[name]
+        if not server.host or server.port is None:
+            text = f"server '{name}' has no host or no port"
+            remedy = f"set host and port under [servers.{name}]"
+            return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
+        try:
+            settings = self._workspace.server_settings(name)
+        except ConfigError as error:
+            return Sight((found("MR601", Stage.SMTP, error.message, remedy=error.hint, subject=name),))
+        if server.username and settings.password is None:
+            text = f"server '{name}' has the user name '{server.username}', but no password"
+            remedy = f"set password_env, password_file or keyring under [servers.{name}]"
+            return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
+        if self.offline:
+            return Sight((skipped(Stage.SMTP, "--offline: the server was not asked", name),))
+        return self._ask(settings, sender)
+
+    def _ask(self, settings: ServerSettings, sender: str | None) -> Sight:
+        limit = PATIENCE * settings.timeout
+        try:
+            report = asyncio.run(_bounded(settings, sender, limit))
+        except TimeoutError:
+            text = f"{_where(settings)}: the dialogue was not over after {limit:g} s"
+            remedy = "try again; `--offline` leaves the server out"
+            unknown = found(
+                "MR091", Stage.SMTP, text, status=Status.UNKNOWN, remedy=remedy,
+                subject=settings.name, cause="the mail server is too slow to tell whether it works",
+            )  # fmt: skip
+            return Sight((unknown,))
+        return Sight(tuple(_findings(settings, report)), report)
+
+
+async def _bounded(settings: ServerSettings, sender: str | None, limit: float) -> ProbeReport:
+    async with asyncio.timeout(limit):
+        return await probe(settings, sender=sender)
+
+
+def _where(settings: ServerSettings) -> str:
+    return f"{settings.host}:{settings.port}"
+
+
+def _findings(settings: ServerSettings, report: ProbeReport) -> list[Finding]:
+    spent = sum(step.milliseconds for step in report.steps)
+    findings = [
+        _of_step(settings, step, Status.WARN) for step in report.warnings
+    ]
+    if report.failure is not None:
+        return [_of_step(settings, report.failure, Status.FAIL), *findings]
+    tls = next((s.evidence for s in report.steps if s.stage == "tls" and s.evidence), [])
+    secured = "no TLS" if settings.security == "none" else (tls[0] if tls else "TLS")
+    login = "AUTH ok, " if settings.username else ""
+    summary = f"{_where(settings)} {secured}, {login}{spent} ms"
+    walked = [
+        f"{step.stage}: {'; '.join(step.evidence)} ({step.milliseconds} ms)"
+        for step in report.steps
+        if step.status in {"pass", "warn"}
+    ]
+    return [passed(Stage.SMTP, summary, *walked, subject=settings.name), *findings]
+
+
+def _of_step(settings: ServerSettings, step: Step, status: Status) -> Finding:
+    where = f"{_where(settings)}, at {step.stage}"
+    remedy = None
+    evidence = list(step.evidence)
+    if step.reply is not None and step.reply.code >= 400:
+        meaning = classify(step.stage, step.reply)
+        remedy = meaning.remedy
+        evidence = [str(step.reply), meaning.diagnosis]
+    return found(
+        step.finding,
+        Stage.SMTP,
+        f"{where}: {evidence[0]}" if evidence else where,
+        *evidence[1:],
+        status=status,
+        remedy=remedy,
+        subject=settings.name,
+    )

@@ -1,0 +1,265 @@
+"""What the database knows of a customer, read at one moment for all checks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from msgrun.doctor.context import Context
+from msgrun.eligibility import InvoiceVerdict, period_day, verdicts
+from msgrun.ledger import runs, views, workers
+from msgrun.ledger.rows import MessageRow, RunRow, Summary, WorkerRow
+from msgrun.model import Customer, Invoice, MessageContext, Selection
+from msgrun.source import Snapshot
+from msgrun.states import HOLDING, LIVE
+from msgrun.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run with what stands beside its row."""
+
+    row: RunRow
+    summary: Summary
+    events: Sequence[Mapping[str, Any]]
+    alive: Sequence[WorkerRow]
+    last_worker: WorkerRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The customer, as the source has it now.
+
+    Attributes:
+        addresses: (key, address), all of them.
+        parents: cluster to its parent (None at a root).
+        invoices: by id.
+        days: invoice id to the day that decides its period.
+        keys: how many customers have an address under each key.
+    """
+
+    customer: Customer
+    addresses: Sequence[tuple[str, str]]
+    parents: Mapping[str, str | None]
+    invoices: Mapping[str, Invoice]
+    days: Mapping[str, str]
+    keys: Mapping[str, int]
+
+    def under(self, key: str) -> list[str]:
+        """Return the customer's addresses under a key."""
+        return sorted(address for own, address in self.addresses if own == key)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One invoice under one definition: all that the checks are asked about.
+
+    Attributes:
+        verdict: what the planner's rules say of it; without an invoice, of the customer.
+        invoice: None where the customer has none that matters, or it is gone from the source.
+        row: the run's own message with it; None where it has none.
+        holder: a message of another run that holds or has sent it.
+        runs: the runs of `row` and `holder`, and the redirected one, by number.
+        message: what a message would be composed of; None without an invoice.
+        now: the database's clock.
+    """
+
+    subject: Subject
+    context: Context
+    verdict: InvoiceVerdict
+    invoice: Invoice | None
+    row: MessageRow | None
+    holder: MessageRow | None
+    rehearsal: MessageRow | None
+    runs: Mapping[int, RunFacts]
+    message: MessageContext | None
+    now: datetime
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """The codes of all rules that exclude it today."""
+        return frozenset(self.verdict.blocked_by)
+
+    @property
+    def run(self) -> RunFacts | None:
+        """The run that is looked at."""
+        return self.runs[self.context.run.id] if self.context.run else None
+
+    @property
+    def covered(self) -> bool:
+        """Whether the run was not limited to other customers."""
+        only = self.context.run.selection.customers if self.context.run else ()
+        return not only or self.subject.customer.code in only
+
+    @property
+    def label(self) -> str:
+        """The invoice as people call it."""
+        if self.invoice is not None:
+            return self.invoice.label
+        return self.verdict.invoice or ""
+
+
+def read_subject(
+    connection: Connection, workspace: Workspace, snapshot: Snapshot, customer: Customer
+) -> Subject:
+    """Return what the source has of a customer.
+
+    Raises:
+        SourceError: rows break the contract (MR006).
+    """
+    address, cluster, invoice = snapshot.addresses, snapshot.clusters, snapshot.invoices
+    addresses = connection.execute(
+        select(address.c.key, address.c.address)
+        .where(address.c.customer == customer.code)
+        .order_by(address.c.key, address.c.address)
+    )
+    parents = connection.execute(select(cluster.c.name, cluster.c.parent))
+    days = dict(
+        connection.execute(
+            select(invoice.c.id, period_day(invoice)).where(invoice.c.customer == customer.code)
+        )
+        .tuples()
+        .all()
+    )
+    return Subject(
+        customer=customer,
+        addresses=[(key, text) for key, text in addresses],
+        parents=dict(parents.tuples().all()),
+        invoices=workspace.source.numbers(connection, sorted(days)),
+        days=days,
+        keys=workspace.source.keys_histogram(connection),
+    )
+
+
+def read_questions(
+    connection: Connection,
+    workspace: Workspace,
+    snapshot: Snapshot,
+    subject: Subject,
+    context: Context,
+) -> list[Question]:
+    """Return what is to be asked about a customer under one definition, an invoice each.
+
+    Those are the invoices of the period and those that the run has rows for; without any, one
+    question about the customer alone.
+    """
+    tables, code = workspace.database.tables, subject.customer.code
+    criteria = workspace.criteria(
+        context.frozen,
+        context.selection or Selection(),
+        own_run=context.run.id if context.run else None,
+    )
+    asked = verdicts(connection, snapshot, tables, criteria, code)
+    history = list(
+        views.messages(connection, tables, customer=code, definition=context.name)
+    )
+    reader = _Reader(connection, workspace, history)
+    own = reader.rows_of(context.run)
+    rehearsed = reader.rows_of(context.redirected)
+    relevant = _relevant(asked, own, context)
+    questions = []
+    for verdict in relevant:
+        invoice_id = verdict.invoice
+        row = own.get(invoice_id) if invoice_id else None
+        rehearsal = rehearsed.get(invoice_id) if invoice_id else None
+        holder = reader.holder(invoice_id, context.run) if invoice_id else None
+        invoice = subject.invoices.get(invoice_id) if invoice_id else None
+        load: MessageContext | None = None
+        if invoice is not None:
+            (load,) = workspace.source.load(
+                connection,
+                [(code, [invoice.id])],
+                key=criteria.recipient_key,
+                transformations=criteria.documents,
+            )
+        questions.append(
+            Question(
+                subject=subject,
+                context=context,
+                verdict=verdict,
+                invoice=invoice,
+                row=row,
+                holder=holder,
+                rehearsal=rehearsal,
+                runs=reader.facts(context.run, row, holder, rehearsal),
+                message=load,
+                now=reader.now,
+            )
+        )
+    return questions
+
+
+def _relevant(
+    asked: Sequence[InvoiceVerdict], own: Mapping[str, MessageRow], context: Context
+) -> list[InvoiceVerdict]:
+    """Return the verdicts that matter; one without an invoice where none does."""
+    of_customer = ("MR101", "MR102", "MR103", "MR105", "MR107")
+    alone = InvoiceVerdict(
+        None, tuple(code for code in (asked[0].blocked_by if asked else ()) if code in of_customer)
+    )
+    if context.selection is None:
+        return [alone]
+    known = {each.invoice for each in asked}
+    relevant = [
+        each
+        for each in asked
+        if each.invoice is not None
+        and (each.invoice in own or "MR122" not in each.blocked_by)
+    ]
+    gone = [InvoiceVerdict(invoice, ()) for invoice in sorted(own) if invoice not in known]
+    return relevant + gone or [alone]
+
+
+class _Reader:
+    """Reads the ledger beside a customer's messages, each run once."""
+
+    def __init__(
+        self, connection: Connection, workspace: Workspace, history: Sequence[MessageRow]
+    ) -> None:
+        self._connection = connection
+        self._database = workspace.database
+        self._history = history
+        self._known: dict[int, RunFacts] = {}
+        self.now = workspace.database.now(connection)
+
+    def rows_of(self, run: RunRow | None) -> dict[str, MessageRow]:
+        """Return a run's messages by invoice; of several the last."""
+        return {
+            invoice: row
+            for row in self._history
+            if run is not None and row.run_id == run.id
+            for invoice in row.invoices
+        }
+
+    def holder(self, invoice: str, run: RunRow | None) -> MessageRow | None:
+        """Return the last message of another, real run that holds the invoice."""
+        for row in reversed(self._history):
+            other = run is None or row.run_id != run.id
+            if other and invoice in row.invoices and row.state in HOLDING:
+                facts = self._facts_of(row.run_id)
+                if facts.row.selection.redirect_to is None:
+                    return row
+        return None
+
+    def facts(self, *of: RunRow | MessageRow | None) -> dict[int, RunFacts]:
+        """Return the runs of rows by number."""
+        numbers = [each.id if isinstance(each, RunRow) else each.run_id for each in of if each]
+        return {number: self._facts_of(number) for number in numbers}
+
+    def _facts_of(self, number: int) -> RunFacts:
+        if number not in self._known:
+            connection, tables = self._connection, self._database.tables
+            row = runs.get_run(connection, tables, number)
+            alive: Sequence[WorkerRow] = ()
+            if row.status in LIVE:
+                alive = workers.live_workers(connection, self._database, number, row.definition)
+            self._known[number] = RunFacts(
+                row,
+                views.summarize(connection, tables, row),
+                runs.events(connection, tables, number),
+                alive,
+                workers.last_worker(connection, tables, number),
+            )
+        return self._known[number]
