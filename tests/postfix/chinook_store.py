@@ -19,7 +19,7 @@ CUSTOMERS, INVOICES = 59, 412
 NON_ASCII: Final = "stanisław.wójcik@wp.pl"
 
 _PUBLISHED: Final = Path(
-    os.environ.get("MSGRUN_CHINOOK")
+    os.environ.get("CHINOOK_SQLITE")
     or Path(__file__).parents[3] / "shared" / "data" / "chinook.sqlite"
 )
 _LAYOUT: Final = """
