@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from billing_world import DEFINITION, TODAY
-
 from msgrun.config import load_config
 from msgrun.control.restart import restart
 from msgrun.control.start import start

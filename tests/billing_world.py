@@ -119,7 +119,7 @@ class World:
         path.write_text(text.replace(old, new))
         self.workspace = Workspace.of(load_config(path))
 
-    def change(self, relation: str, key: Mapping[str, Any], **values: Any) -> None:
+    def change(self, relation: str, key: Mapping[str, Any], /, **values: Any) -> None:
         """Update the rows of the billing data that have these column values."""
         table = self.database.tables.relation(relation)
         matching = [table.c[name] == value for name, value in key.items()]

@@ -70,9 +70,11 @@ def try_compose(
     return len(message.data)
 
 
-def check_contexts(
-    revision: Revision, contexts: Sequence[tuple[str, MessageContext | None]]
-) -> Preflight:
+Candidate = tuple[Revision, str, MessageContext | None]
+"""A message to compose for a try: by which definition, for which customer, of what."""
+
+
+def check_contexts(candidates: Sequence[Candidate]) -> Preflight:
     """Compose a sample of messages.
 
     Raises:
@@ -81,7 +83,7 @@ def check_contexts(
     notes: list[Note] = []
     sizes: list[int] = []
     last: ComposeError | None = None
-    for customer, context in contexts:
+    for revision, customer, context in candidates:
         if context is None:
             continue
         try:
@@ -96,7 +98,7 @@ def check_contexts(
             f"{last.message} ({last.finding})",
             last.hint,
         )
-    return Preflight(notes, len(contexts), sum(sizes) // len(sizes) if sizes else 0)
+    return Preflight(notes, len(candidates), sum(sizes) // len(sizes) if sizes else 0)
 
 
 def check_draft(workspace: Workspace, frozen: Frozen, draft: Draft) -> Preflight:
@@ -108,7 +110,7 @@ def check_draft(workspace: Workspace, frozen: Frozen, draft: Draft) -> Preflight
     check_sender(workspace, frozen)
     revision = workspace.revision(frozen, draft.plan.selection)
     _check_funnel(workspace, frozen, draft)
-    return check_contexts(revision, draft.sample(SAMPLE))
+    return check_contexts([(revision, *each) for each in draft.sample(SAMPLE)])
 
 
 def check_sender(workspace: Workspace, frozen: Frozen) -> None:

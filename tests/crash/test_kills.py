@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from billing_process import launch
 from billing_world import World, make_world
-
 from msgrun.database import Database
 from msgrun.demo.sink import Sink, running_sink
 from msgrun.states import MessageState, RunStatus

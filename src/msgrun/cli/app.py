@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -14,7 +14,7 @@ from msgrun import __version__
 from msgrun.cli.cancel import cancel
 from msgrun.cli.db import db
 from msgrun.cli.demo import demo
-from msgrun.cli.demo import demo
+from msgrun.cli.doctor import doctor
 from msgrun.cli.explain import explain
 from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
@@ -53,6 +53,7 @@ _COMMANDS = (
     ("show", show, "msgrun show 7"),
     ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),
     ("watch", watch, "msgrun watch 7"),
+    ("doctor", doctor, "msgrun doctor CU4242"),
     ("explain", explain, "msgrun explain MR105"),
 )
 for _name, _function, _example in _COMMANDS:
@@ -102,10 +103,12 @@ def run(arguments: Sequence[str]) -> int:
     invocation = Invocation()
     json = "--json" in arguments
     try:
-        returned: Any = app(
-            args=list(arguments), standalone_mode=False, obj=invocation, prog_name="msgrun"
-        )
-        sys.stdout.flush()
+        # Not app(): that has exits of its own for broken pipes and interrupts.
+        command = typer.main.get_command(app)
+        with command.make_context("msgrun", list(arguments), obj=invocation) as context:
+            command.invoke(context)
+    except typer.Exit as leaving:
+        return _flushed(leaving.exit_code)
     except MsgrunError as error:
         return _report(error, invocation, json=json)
     except _BadUsage as error:
@@ -118,7 +121,16 @@ def run(arguments: Sequence[str]) -> int:
         return invocation.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
         return _report(_internal(error), invocation, json=json)
-    return returned if isinstance(returned, int) else ExitCode.DONE
+    return _flushed(ExitCode.DONE)
+
+
+def _flushed(code: int) -> int:
+    """Return an exit code after the output is out, or its reader is gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_nowhere()
+    return code
 
 
 def _usage(error: Exception) -> UsageError:

@@ -35,4 +35,4 @@ def _database(ctx: typer.Context) -> "Database":
     from msgrun.config import load_config
     from msgrun.workspace import Workspace
 
-    return Workspace.of(load_config(ctx.find_object(Invocation).config)).database  # type: ignore[union-attr]
+    return Workspace.of(load_config(ctx.ensure_object(Invocation).config)).database

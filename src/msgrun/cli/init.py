@@ -8,7 +8,7 @@ import typer
 from msgrun.cli.opening import printer_for
 from msgrun.errors import UsageError
 
-Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if missing.")]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if missing.")]
 
 _CONFIG: Final = """\
 # The configuration of msgrun. Paths are relative to the folder of this file.

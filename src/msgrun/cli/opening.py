@@ -40,7 +40,7 @@ def open_workspace(ctx: typer.Context) -> "Workspace":
     from msgrun.config import load_config
     from msgrun.workspace import Workspace
 
-    workspace = Workspace.of(load_config(ctx.find_object(Invocation).config))  # type: ignore[union-attr]
+    workspace = Workspace.of(load_config(ctx.ensure_object(Invocation).config))
     workspace.database.ensure()
     return workspace
 
@@ -93,7 +93,7 @@ def finish(ctx: typer.Context, ending: "Ending", *, json: bool) -> NoReturn:
     from msgrun.ui import json as documents
     from msgrun.ui.summary import print_run
 
-    ctx.find_object(Invocation).exit_code = ending.exit_code  # type: ignore[union-attr]
+    ctx.ensure_object(Invocation).exit_code = ending.exit_code
     printer = printer_for(json=json)
     if ending.note:
         printer.line(ending.note)

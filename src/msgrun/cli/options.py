@@ -14,10 +14,10 @@ Wait = Annotated[
         show_default=False,
     ),
 ]
-Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's number, or 'last'.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or 'last'.")]
 Definition = Annotated[
     str | None,
-    typer.Argument(metavar="[DEF]", help="The message definition; may be left out if only one."),
+    typer.Argument(metavar="DEF", help="The message definition; may be left out if only one."),
 ]
 Cluster = Annotated[
     str | None,

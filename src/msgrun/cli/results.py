@@ -4,20 +4,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from msgrun.cli import options
 from msgrun.cli.opening import open_workspace, printer_for
 from msgrun.errors import UsageError
-from msgrun.states import LIVE, MessageState
+from msgrun.states import MessageState, RunStatus
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from msgrun.ledger.rows import MessageRow, RunRow
     from msgrun.workspace import Workspace
+
+_WAITING: Final = frozenset({MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING})
+_HELD: Final = frozenset({RunStatus.STOPPED, RunStatus.PAUSED})
 
 States = Annotated[
     list[MessageState] | None,
@@ -42,7 +45,7 @@ def results(
         raise UsageError("--csv and --json exclude each other", "run the command twice")
     workspace = open_workspace(ctx)
     database = workspace.database
-    with database.read(attach=True) as connection, connection.begin():
+    with database.read(attach=True) as connection:
         found = find_run(connection, database.tables, run)
         messages = _messages(workspace, connection, found, state or ())
         if csv is not None:
@@ -66,15 +69,17 @@ def _messages(
     while page := list(islice(rows, views.PAGE)):
         ids = [invoice for row in page for invoice in row.invoices]
         numbers = workspace.source.numbers(connection, ids)
+        # While somebody reads this page, no transaction may keep the run's writer waiting.
+        connection.rollback()
         for row in page:
             yield message_object(row, numbers, _reason(row, run))
 
 
 def _reason(row: "MessageRow", run: "RunRow") -> str | None:
     """Return why a message was not sent; one that waits for a stopped run says so."""
-    if row.reason is not None or row.state is not MessageState.PENDING:
+    if row.reason is not None or row.state not in _WAITING:
         return row.reason
-    return None if run.status in LIVE else "MR502"
+    return "MR502" if run.status in _HELD else "MR505"
 
 
 def _print_json(messages: Iterator[dict[str, Any]]) -> None:

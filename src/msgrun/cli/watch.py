@@ -59,8 +59,9 @@ class _Watcher:
         from msgrun.events import RunEnded
 
         run, lonely = self._look(), 0
-        if run.status in LIVE:
-            self._begin(listener)
+        if run.status not in LIVE:
+            return Ending(summary_of(self._workspace, self._run_id))
+        self._begin(listener)
         while run.status in LIVE and lonely < _LOOKS_WITHOUT_WORKER:
             time.sleep(_POLL_SECONDS)
             self._tell_changes(listener)
@@ -87,13 +88,16 @@ class _Watcher:
             return bool(live_workers(connection, self._database, run.id, run.definition))
 
     def _begin(self, listener: "Listener") -> None:
-        from msgrun.control.work import summary_of
         from msgrun.events import RunStarted
-        from msgrun.ledger.runs import revisions
+        from msgrun.ledger.runs import get_run, revisions
+        from msgrun.ledger.views import summarize
 
-        summary = summary_of(self._workspace, self._run_id)
+        tables = self._database.tables
         with self._database.read() as connection, connection.begin():
-            frozen = revisions(connection, self._database.tables, self._run_id)
+            # Together with the figures, so that nothing is told twice.
+            self._since = self._database.now(connection)
+            summary = summarize(connection, tables, get_run(connection, tables, self._run_id))
+            frozen = revisions(connection, tables, self._run_id)
         _, server = self._workspace.server_of(frozen[max(frozen)])
         listener(
             RunStarted(

@@ -1,9 +1,11 @@
 """Restarting a run: say what will be sent, then send exactly what is unsent."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from msgrun.control.work import Ending, recover_dead, summary_of, take_on, work
@@ -12,8 +14,15 @@ from msgrun.events import Listener, ServerTrouble, ignore
 from msgrun.ledger import messages, runs, views, workers
 from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.workers import definition_lock
-from msgrun.planning.reevaluate import Reevaluation, Review, review_run
-from msgrun.preflight import SAMPLE, Preflight, check_contexts, check_sender, check_server
+from msgrun.planning.reevaluate import FAILED_STATES, Reevaluation, Review, review_run
+from msgrun.preflight import (
+    SAMPLE,
+    Candidate,
+    Preflight,
+    check_contexts,
+    check_sender,
+    check_server,
+)
 from msgrun.states import RESTARTABLE, MessageState, RunStatus
 from msgrun.workspace import Workspace, message_id_domain
 
@@ -49,10 +58,11 @@ class Proposal:
     @property
     def empty(self) -> bool:
         """Whether a restart would change no message."""
-        return not self.to_send and not self.review.excluded
+        return not (self.to_send or self.review.excluded or self.review.renamed)
 
 
 Confirm = Callable[[Proposal], bool]
+Wanted = list[tuple[str, tuple[str, ...]]]
 
 
 def restart(
@@ -103,7 +113,7 @@ def restart(
         waiting = workspace.criteria(stored, run.selection, own_run=run.id)
         today = workspace.criteria(frozen, run.selection, own_run=run.id) if failed else None
         with review_run(database, workspace.source, run, waiting, failed=today) as review:
-            proposal = _propose(workspace, run, frozen, review)
+            proposal = _propose(workspace, run, stored, frozen, review)
             if proposal.empty and run.status is RunStatus.FINISHED:
                 note = f"run {run.id} has nothing left to send"
                 return Ending(summary_of(workspace, run.id), note=note)
@@ -131,35 +141,52 @@ def _stored(workspace: Workspace, run: RunRow) -> Frozen:
     return stored[max(stored)]
 
 
-def _propose(workspace: Workspace, run: RunRow, frozen: Frozen, review: Review) -> Proposal:
+def _propose(
+    workspace: Workspace, run: RunRow, stored: Frozen, frozen: Frozen, review: Review
+) -> Proposal:
     check_sender(workspace, frozen)
-    revision = workspace.revision(frozen, run.selection)
     result = review.result()
     gone = {(each.message_id, each.invoice) for each in result.excluded}
-    counts = summary_of(workspace, run.id).messages
+    revived = set(result.revived)
     states = {M.PENDING: 0, M.DEFERRED: 0}
+    leaving: Wanted = []
+    again: Wanted = []
     database = workspace.database
-    with database.read(attach=True) as connection, connection.begin():
-        leaving = views.messages(connection, database.tables, run_id=run.id, states=tuple(states))
-        sample: list[tuple[str, tuple[str, ...]]] = []
-        for message in leaving:
+    with database.read() as connection, connection.begin():
+        run_messages = partial(views.messages, connection, database.tables, run_id=run.id)
+        for message in run_messages(states=tuple(states)):
             left = tuple(each for each in message.invoices if (message.id, each) not in gone)
-            if not left:
+            if left:
                 states[message.state] += 1
-            elif len(sample) < SAMPLE:
-                sample.append((message.customer, left))
-        loaded = workspace.source.load(
-            connection, sample, key=revision.key, transformations=revision.transformations
-        )
-        contexts = [(code, each) for (code, _), each in zip(sample, loaded, strict=True)]
+            if left and len(leaving) < SAMPLE:
+                leaving.append((message.customer, left))
+        if revived:
+            found = (each for each in run_messages(states=FAILED_STATES) if each.id in revived)
+            again = [(each.customer, each.invoices) for each in islice(found, SAMPLE)]
+    # Unsent messages keep their definition; those that are tried again get today's.
+    sample = [
+        *_contexts(workspace, run, stored, leaving),
+        *_contexts(workspace, run, frozen, again),
+    ]
     return Proposal(
         run=run,
-        never_tried=counts.pending - states[M.PENDING],
-        deferred=counts.deferred - states[M.DEFERRED],
-        in_doubt=counts.in_doubt,
+        never_tried=states[M.PENDING],
+        deferred=states[M.DEFERRED],
+        in_doubt=summary_of(workspace, run.id).messages.in_doubt,
         review=result,
-        checked=check_contexts(revision, contexts),
+        checked=check_contexts(sample),
     )
+
+
+def _contexts(
+    workspace: Workspace, run: RunRow, frozen: Frozen, wanted: Wanted
+) -> Sequence[Candidate]:
+    revision = workspace.revision(frozen, run.selection)
+    with workspace.database.read(attach=True) as connection, connection.begin():
+        loaded = workspace.source.load(
+            connection, wanted, key=revision.key, transformations=revision.transformations
+        )
+    return [(revision, code, each) for (code, _), each in zip(wanted, loaded, strict=True)]
 
 
 def _apply(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from msgrun.delivery.composing import Ready, Unsendable
 from msgrun.delivery.job import Job
-from msgrun.delivery.policy import Patience
+from msgrun.delivery.policy import Patience, Refusals
 from msgrun.events import Stopping
 from msgrun.ledger import messages, workers
 from msgrun.ledger.writer import Writer
@@ -45,6 +45,7 @@ class Floor:
         self.stirred = asyncio.Event()
         self.ending: tuple[RunStatus, str | None, str | None] | None = None
         self.patience = Patience()
+        self.refusals = Refusals()
         self.claimed = 0
         self.near_dot = 0
         self.unspent: set[asyncio.Task[None]] = set()

@@ -1,12 +1,13 @@
 """What an outcome does to its message, and when the server is given up for now."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgrun.ledger.messages import Settlement
-from msgrun.model import Outcome, Stage, Verdict
+from msgrun.model import Outcome, Reply, Stage, Verdict
 from msgrun.states import MessageState
 
 FIRST_RETRY: Final = timedelta(minutes=5)
@@ -23,6 +24,9 @@ HOPELESS: Final = frozenset(
 
 PATIENCE: Final = 4
 """So many rounds of trouble in a row, then the run pauses."""
+
+SAME_REFUSALS: Final = 5
+"""So many recipients refused in a row with the same words: it is not about them."""
 
 
 def retry_at(now: datetime, attempts: int, randomness: random.Random) -> datetime:
@@ -56,6 +60,31 @@ def settlement_of(
             )
         case Verdict.SERVER_FAULT:
             return None
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Counts recipients that the server refuses one after the other with the same 5xx."""
+
+    reply: Reply | None = None
+    recipients: set[str] = field(default_factory=set)
+
+    def note(self, outcome: Outcome, recipients: Sequence[str]) -> bool:
+        """Note an outcome; return whether the run must pause for it.
+
+        Refusals of the mailbox itself (enhanced code 5.1.x, RFC 3463 3.2) never count.
+        """
+        reply = outcome.reply
+        refused = outcome.verdict is Verdict.REJECTED and reply is not None
+        if not refused or reply is None or reply.enhanced.startswith("5.1."):
+            self.reply = None
+            self.recipients.clear()
+            return False
+        if reply != self.reply:
+            self.reply = reply
+            self.recipients.clear()
+        self.recipients.update(recipients)
+        return len(self.recipients) >= SAME_REFUSALS
 
 
 @dataclass(slots=True)

@@ -69,10 +69,14 @@ class Sender:
         except WithheldError:
             await self._floor.release([ready.claim.id])
             return
-        if outcome.verdict is Verdict.SERVER_FAULT:
+        if outcome.verdict in (Verdict.SERVER_FAULT, Verdict.IN_DOUBT):
+            # A server that takes messages and never answers must not put a whole run in doubt.
             self._trouble(outcome)
-        elif outcome.verdict is not Verdict.IN_DOUBT:
+        else:
             self._floor.patience.well()
+        if self._floor.refusals.note(outcome, ready.envelope.recipients):
+            told = f"the same refusal for several recipients in a row: {outcome.reply}"
+            self._floor.halt_with(RunStatus.PAUSED, "MR506", told)
         now = datetime.now(UTC)
         settlement = settlement_of(outcome, ready.claim.attempts, now, self._job.randomness)
         if settlement is None:

@@ -1,6 +1,5 @@
 """The definition, its templates and the documents: can this message be composed today?"""
 
-import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -197,7 +196,7 @@ def _mode(document: Document, root: Path) -> str:
     if document.path is None:
         return ""
     try:
-        seen = os.stat(root / document.path, follow_symlinks=False)
+        seen = (root / document.path).lstat()
     except (OSError, ValueError):
         return ""
     return f"owner {seen.st_uid}, mode {stat.filemode(seen.st_mode)}, {seen.st_size} bytes"

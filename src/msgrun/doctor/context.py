@@ -142,7 +142,12 @@ def choose(
     touching = [context for context, touches in chosen if touches]
     enabled = [context for context, _ in chosen if context.today and context.today.enabled]
     contexts = touching or enabled or [context for context, _ in chosen]
-    return sorted(contexts, key=lambda each: each.run.id if each.run else 0, reverse=True)
+    return sorted(contexts, key=_recency, reverse=True)
+
+
+def _recency(context: Context) -> tuple[date, int]:
+    period = context.selection.period if context.selection else None
+    return (period.start if period else date.min, context.run.id if context.run else 0)
 
 
 def _of_run(connection: Connection, workspace: Workspace, asked: Asked) -> Context:

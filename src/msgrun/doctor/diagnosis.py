@@ -1,7 +1,6 @@
 """Walking the check-list for a customer, and putting the findings into one sentence."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Final
@@ -18,9 +17,7 @@ from msgrun.doctor.findings import (
     Stage,
     Status,
     crashed,
-    exit_code_of,
     first_cause,
-    found,
     in_order,
     of_error,
 )
@@ -91,9 +88,11 @@ def diagnose(
         default = "MR006" if isinstance(error, SourceError) else "MR001"
         fault = of_error(error, Stage.ENVIRONMENT, default)
         rest = check_everything(workspace, servers, asked, fault)
-        return replace(rest, customer=customer)
+        return replace(rest, customer=customer, verdict=f"Not determinable: {fault.cause}")
     if isinstance(read, Report):
         return read
+    if not read:  # there is no definition at all
+        return replace(check_everything(workspace, servers, asked), customer=customer)
     return _report(read, [_case(workspace, each, servers) for each in read])
 
 
@@ -110,10 +109,10 @@ def _read(
                     f"there is no cluster '{asked.cluster}'", did_you_mean(asked.cluster, clusters)
                 )
         people = source.find_customers(connection, customer)
-        if not people:
-            return no_customer(connection, workspace, customer)
-        if len(people) > 1:
-            return which_customer(customer, people)
+    if not people:
+        return no_customer(connection, workspace, customer)
+    if len(people) > 1:
+        return which_customer(customer, people)
     snapshot = source.snapshot(connection, customers=[people[0].code])
     with connection.begin():
         subject = read_subject(connection, workspace, snapshot, people[0])
@@ -122,7 +121,7 @@ def _read(
             question
             for context in contexts
             for question in read_questions(connection, workspace, snapshot, subject, context)
-        ] or []
+        ]
 
 
 def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
@@ -138,7 +137,10 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
         (Stage.DOCUMENTS, composing.check_documents),
         (Stage.RUN, check_run),
         (Stage.MESSAGE, check_message),
-        (Stage.SMTP, lambda asked, asking: list(asking.of_definition(asked.context.frozen).findings)),
+        (
+            Stage.SMTP,
+            lambda asked, asking: list(asking.of_definition(asked.context.frozen).findings),
+        ),
     )
     findings: list[Finding] = []
     for stage, check in checks:

@@ -49,7 +49,7 @@ _WORST_FIRST: Final = (
 _REASONS: Final = frozenset({"MR126", "MR127", "MR128", "MR505", "MR507"})
 """Codes that explain why nothing was sent though nothing is wrong."""
 
-_CODE: Final = re.compile(r"\bMR[0-9]{3}\b")
+_CODE: Final = re.compile(r" \((MR[0-9]{3})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,14 @@ def found(
 def passed(stage: Stage, *evidence: str, subject: str = "") -> Finding:
     """Return the finding of a check that is in order."""
     return Finding(
-        stage, Status.PASS, "", stage.capitalize(), "none", tuple(filter(None, evidence)), "", subject
+        stage,
+        Status.PASS,
+        "",
+        stage.capitalize(),
+        "none",
+        tuple(filter(None, evidence)),
+        "",
+        subject,
     )
 
 
@@ -136,10 +143,10 @@ def crashed(stage: Stage, error: Exception) -> Finding:
 
 def of_error(error: MsgrunError, stage: Stage, default: str, subject: str = "") -> Finding:
     """Return the finding that an error's message names, e.g. "… (MR203)"."""
-    codes = _CODE.findall(error.message)
-    text = re.sub(r" \(MR[0-9]{3}\)", "", error.message)
+    code = _CODE.search(error.message)
+    text = _CODE.sub("", error.message)
     return found(
-        codes[-1] if codes else default,
+        code[1] if code else default,
         stage,
         *text.splitlines(),
         remedy=error.hint or None,
@@ -233,15 +240,13 @@ def stage_results(findings: Sequence[Finding]) -> list[StageResult]:
 
 def first_cause(findings: Sequence[Finding]) -> Finding | None:
     """Return the finding that decides: a failure, else a known reason, else what is unknown."""
-    for decides in (
-        lambda each: each.status is Status.FAIL,
-        lambda each: each.code in _REASONS,
-        lambda each: each.status in {Status.UNKNOWN, Status.CRASHED},
-    ):
-        for each in findings:
-            if decides(each):
-                return each
-    return None
+    unknown = {Status.UNKNOWN, Status.CRASHED}
+    decisive = (
+        *(each for each in findings if each.status is Status.FAIL),
+        *(each for each in findings if each.code in _REASONS),
+        *(each for each in findings if each.status in unknown),
+    )
+    return next(iter(decisive), None)
 
 
 def exit_code_of(findings: Sequence[Finding], *, sent: bool = False) -> int:

@@ -30,7 +30,10 @@ def check_invoice(question: Question, _servers: Servers) -> list[Finding]:
     if any(each.status is not Status.PASS for each in findings):
         return findings
     invoice = question.invoice
-    return [passed(Stage.INVOICE, f"{invoice.label} {invoice.status}", subject=invoice.id), *findings]
+    return [
+        passed(Stage.INVOICE, f"{invoice.label} {invoice.status}", subject=invoice.id),
+        *findings,
+    ]
 
 
 def _none(question: Question) -> Finding:
@@ -149,5 +152,3 @@ def _afterwards(question: Question) -> str:
 
 def _given_up(run: RunFacts) -> bool:
     return run.row.status is RunStatus.CANCELLED
-
-

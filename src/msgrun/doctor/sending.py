@@ -9,7 +9,7 @@ from msgrun.doctor.situation import Question, RunFacts
 from msgrun.doctor.words import instant, start_command
 from msgrun.ledger.rows import MessageRow
 from msgrun.model import Stage as Step
-from msgrun.states import LIVE, UNSENT, MessageState, RunStatus
+from msgrun.states import HOLDING, LIVE, UNSENT, MessageState, RunStatus
 from msgrun.transport.answers import classify
 
 _M: Final = MessageState
@@ -121,19 +121,21 @@ def _counts(run: RunFacts) -> str:
     counts = run.summary.counts
     names = ("sent", "skipped", "rejected", "failed", "in_doubt", "pending", "deferred")
     told = [
-        f"{getattr(counts, name)} {name.replace('_', ' ')}" for name in names if getattr(counts, name)
+        f"{getattr(counts, name)} {name.replace('_', ' ')}"
+        for name in names
+        if getattr(counts, name)
     ]
     return f"{counts.in_scope} in scope: {', '.join(told) or 'none'}"
 
 
 def check_message(question: Question, _servers: Servers) -> list[Finding]:
     """Ask what became of the message with this invoice."""
-    if question.rehearsal is not None and question.row is None:
-        return [_redirected(question, question.rehearsal)]
     row = question.row
-    taken = {"MR125", "MR126"} & question.blocked or (row and row.reason == "MR125")
-    if question.holder is not None and taken:
+    if question.holder is not None and (row is None or row.state not in HOLDING):
         row = question.holder
+    rehearsal = question.rehearsal
+    if row is None and rehearsal is not None and rehearsal.state in _HANDED:
+        return [_redirected(question, rehearsal)]
     if row is None:
         return [skipped(Stage.MESSAGE, "not reached: no run has a message with it")]
     run = question.runs[row.run_id]

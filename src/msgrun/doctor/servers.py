@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from msgrun.doctor.findings import Finding, Stage, Status, found, of_error, passed, skipped
+from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
 from msgrun.errors import ConfigError, PreflightError
 from msgrun.ledger.rows import Frozen
 from msgrun.transport.answers import classify
@@ -47,29 +47,28 @@ class Servers:
         except PreflightError:
             reason = "the definition's sender is not known"
             return Sight((skipped(Stage.SMTP, reason, frozen.name),))
-        try:
-            name, _ = self._workspace.server_of(frozen)
-        except PreflightError as error:
-            return Sight((of_error(error, Stage.SMTP, "MR601", sender.server),))
-        return self.named(name, sender.address)
+        return self.named(sender.server, sender.address)
 
     def named(self, name: str, sender: str | None) -> Sight:
-        """Return what is known of a configured server, asked on behalf of a sender."""
+        """Return what is known of a server, asked on behalf of a sender."""
         key = (name, sender or "")
         if key not in self._seen:
             self._seen[key] = self._look(name, sender)
         return self._seen[key]
 
     def _look(self, name: str, sender: str | None) -> Sight:
-        server = self._workspace.config.servers[name]
-        if not server.host or server.port is None:
-            text = f"server '{name}' has no host or no port"
+        server = self._workspace.config.servers.get(name)
+        if server is None or not server.host or server.port is None:
+            missing = "is not configured" if server is None else "has no host or no port"
+            text = f"server '{name}' {missing}"
             remedy = f"set host and port under [servers.{name}]"
             return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
         try:
             settings = self._workspace.server_settings(name)
         except ConfigError as error:
-            return Sight((found("MR601", Stage.SMTP, error.message, remedy=error.hint, subject=name),))
+            return Sight(
+                (found("MR601", Stage.SMTP, error.message, remedy=error.hint, subject=name),)
+            )
         if server.username and settings.password is None:
             text = f"server '{name}' has the user name '{server.username}', but no password"
             remedy = f"set password_env, password_file or keyring under [servers.{name}]"
@@ -104,9 +103,7 @@ def _where(settings: ServerSettings) -> str:
 
 def _findings(settings: ServerSettings, report: ProbeReport) -> list[Finding]:
     spent = sum(step.milliseconds for step in report.steps)
-    findings = [
-        _of_step(settings, step, Status.WARN) for step in report.warnings
-    ]
+    findings = [_of_step(settings, step, Status.WARN) for step in report.warnings]
     if report.failure is not None:
         return [_of_step(settings, report.failure, Status.FAIL), *findings]
     tls = next((s.evidence for s in report.steps if s.stage == "tls" and s.evidence), [])

@@ -116,19 +116,16 @@ def read_subject(
         .order_by(address.c.key, address.c.address)
     )
     parents = connection.execute(select(cluster.c.name, cluster.c.parent))
-    days = dict(
-        connection.execute(
-            select(invoice.c.id, period_day(invoice)).where(invoice.c.customer == customer.code)
-        )
-        .tuples()
-        .all()
+    days = connection.execute(
+        select(invoice.c.id, period_day(invoice)).where(invoice.c.customer == customer.code)
     )
+    day_of = {row[0]: row[1] for row in days}
     return Subject(
         customer=customer,
         addresses=[(key, text) for key, text in addresses],
-        parents=dict(parents.tuples().all()),
-        invoices=workspace.source.numbers(connection, sorted(days)),
-        days=days,
+        parents={row[0]: row[1] for row in parents},
+        invoices=workspace.source.numbers(connection, sorted(day_of)),
+        days=day_of,
         keys=workspace.source.keys_histogram(connection),
     )
 
@@ -152,9 +149,7 @@ def read_questions(
         own_run=context.run.id if context.run else None,
     )
     asked = verdicts(connection, snapshot, tables, criteria, code)
-    history = list(
-        views.messages(connection, tables, customer=code, definition=context.name)
-    )
+    history = list(views.messages(connection, tables, customer=code, definition=context.name))
     reader = _Reader(connection, workspace, history)
     own = reader.rows_of(context.run)
     rehearsed = reader.rows_of(context.redirected)
@@ -205,8 +200,7 @@ def _relevant(
     relevant = [
         each
         for each in asked
-        if each.invoice is not None
-        and (each.invoice in own or "MR122" not in each.blocked_by)
+        if each.invoice is not None and (each.invoice in own or "MR122" not in each.blocked_by)
     ]
     gone = [InvoiceVerdict(invoice, ()) for invoice in sorted(own) if invoice not in known]
     return relevant + gone or [alone]

@@ -1,13 +1,14 @@
-"""What the doctor says when it is not clear which customer is meant (MR101)."""
+"""What the doctor says when it cannot begin: unknown customer (MR101), bad settings (MR005)."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from msgrun.doctor.findings import Report, Stage, found
-from msgrun.errors import ExitCode
+from msgrun.errors import ConfigError, ExitCode
 from msgrun.ledger import views
 from msgrun.model import Customer
+from msgrun.source import Snapshot
 from msgrun.suggest import nearest
 from msgrun.workspace import Workspace
 
@@ -16,7 +17,19 @@ _SHOWN = 5
 
 
 def no_customer(connection: Connection, workspace: Workspace, text: str) -> Report:
-    """Return MR101 with the nearest codes and names, and what the ledger has of the code."""
+    """Return MR101 with the nearest codes and names, and what names the code all the same.
+
+    Args:
+        connection: in no transaction.
+    """
+    snapshot = workspace.source.snapshot(connection, customers=[text])
+    with connection.begin():
+        return _no_customer(connection, workspace, snapshot, text)
+
+
+def _no_customer(
+    connection: Connection, workspace: Workspace, snapshot: Snapshot, text: str
+) -> Report:
     known = workspace.source.customer_codes(connection, limit=_LOOKED_THROUGH)
     by_word = {word: (code, name) for code, name in known for word in (code, name)}
     near = dict.fromkeys(by_word[word] for word in nearest(text, by_word, _SHOWN))
@@ -26,9 +39,10 @@ def no_customer(connection: Connection, workspace: Workspace, text: str) -> Repo
     for row in list(views.messages(connection, tables, customer=text))[-_SHOWN:]:
         reason = f" {row.reason}" if row.reason else ""
         evidence.append(f"run {row.run_id} of {row.definition} has a row: {row.state}{reason}")
-    invoice = workspace.source.invoices_of(connection, text)
-    if invoice:
-        evidence.append(f"invoices name it: {', '.join(invoice[:_SHOWN])}")
+    invoice = snapshot.invoices
+    named = select(func.coalesce(invoice.c.number, invoice.c.id)).where(invoice.c.customer == text)
+    if numbers := list(connection.scalars(named.order_by(invoice.c.id).limit(_SHOWN))):
+        evidence.append(f"invoices name it: {', '.join(numbers)}")
     return _report(text, f"No such customer: '{text}'", evidence, shown)
 
 
@@ -43,3 +57,11 @@ def _report(text: str, verdict: str, evidence: Sequence[str], near: str) -> Repo
     remedy = f"did you mean {near}?" if near else "give the customer's exact code"
     finding = found("MR101", Stage.CUSTOMER, *evidence, remedy=remedy, subject=text)
     return Report(text, "", verdict, "MR101", (finding,), (), ExitCode.NOT_FOUND)
+
+
+def unreadable_settings(error: ConfigError, customer: str | None) -> Report:
+    """Return MR005: with faults in `msgrun.toml` nothing else can be looked at."""
+    evidence = error.message.splitlines()
+    finding = found("MR005", Stage.ENVIRONMENT, *evidence, remedy=error.hint)
+    verdict = "Not determinable: msgrun.toml has faults"
+    return Report(customer, "", verdict, "MR005", (finding,), (), error.exit_code)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, literal, select, update
 
@@ -15,6 +15,8 @@ from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.model import Selection
 from msgrun.schema import Tables
 from msgrun.states import LIVE, RunStatus, run_sources_of
+
+_MOST_DIGITS: Final = 18  # more do not fit the column
 
 
 def actor() -> str:
@@ -170,7 +172,7 @@ def find_run(
         NotFoundError: no such run, or none at all.
     """
     if reference != "last":
-        if not reference.isdecimal():
+        if not reference.isdecimal() or len(reference) > _MOST_DIGITS:
             raise NotFoundError(
                 f"'{reference}' is no run: a number, or 'last'", "`msgrun runs` lists them"
             )

@@ -9,6 +9,8 @@ connection = context.config.attributes["connection"]
 dialect = connection.dialect.name
 sqlite = dialect == "sqlite"
 if not sqlite:
+    # Two upgrades at once: the second waits, then finds nothing to do.
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('msgrun migrations'))"))
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS msgrun"))
 context.configure(
     connection=connection,

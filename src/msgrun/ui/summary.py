@@ -81,7 +81,7 @@ def print_plan(
         fields.append(("total", f"{currency} {amount(total)}".strip()))
     for word, (customer, addresses) in zip(("first", "last"), plan.ends, strict=False):
         fields.append((word, f"{customer} {', '.join(addresses)}"))
-    if rate_per_minute and plan.messages:
+    if rate_per_minute and plan.messages > 1:
         seconds = (plan.messages - 1) * 60 / rate_per_minute
         limit = f"at least {duration(seconds)}, at {rate_per_minute:,} a minute"
         fields.append(("time", limit))
@@ -202,9 +202,11 @@ def print_run(printer: Printer, summary: Summary) -> None:
 def _print_counts(printer: Printer, summary: Summary) -> None:
     invoices, messages = asdict(summary.counts), asdict(summary.messages)
     always = ("in_scope", "sent", "skipped")
+    # Last, so that the reasons stand below it.
+    names = [name for name in invoices if name != "skipped"] + ["skipped"]
     rows = [
         (name.replace("_", " "), f"{invoices[name]:,}", f"{messages[name]:,}")
-        for name in invoices
+        for name in names
         if name in always or invoices[name] or messages[name]
     ]
     printer.table(("", "invoices", "messages"), rows, right=(1, 2))
