@@ -261,11 +261,11 @@ def test_init_makes_a_workspace_in_which_plan_works(bare: Program) -> None:
 def test_init_overwrites_nothing(bare: Program) -> None:
     mine = bare.folder / "mine" / "templates"
     mine.mkdir(parents=True)
-    (mine / "invoice.html").write_text("mine", encoding="utf-8")
+    (mine / "monthly.html").write_text("mine", encoding="utf-8")
 
     done = bare("init", "mine")
 
     assert done.code == ExitCode.USAGE
-    assert "invoice.html" in done.err
-    assert (mine / "invoice.html").read_text(encoding="utf-8") == "mine"
+    assert "monthly.html" in done.err
+    assert (mine / "monthly.html").read_text(encoding="utf-8") == "mine"
     assert [each.name for each in (bare.folder / "mine").iterdir()] == ["templates"]

@@ -17,6 +17,8 @@ from msgrun.database import Database
 from msgrun.demo.sink import running_sink
 from msgrun.doctor import Report, Status, diagnosis
 from msgrun.errors import NotFoundError
+from msgrun.ledger import workers
+from msgrun.ledger.workers import definition_lock
 from msgrun.states import MessageState, RunStatus
 
 
@@ -110,6 +112,11 @@ class TestAddress:
         assert one(report, "MR106").refines == "MR105"
         assert one(report, "MR106").remedy == "rename the key to 'invoice'"
         assert f"has '{key}' → a@acme.test" in said(report, "MR106")
+
+    def test_look_alike_letter_is_made_visible(self, world: World) -> None:
+        world.change("addresses", key="invоice")
+
+        assert r"'inv\u043eice'" in said(world.ask(), "MR106")
 
     def test_malformed_address(self, world: World) -> None:
         world.change("addresses", address="a.acme.test")
@@ -346,6 +353,35 @@ class TestRunAndMessage:
 
         assert report.primary == "MR508"
         assert "MR502" not in {each.code for each in report.findings}
+
+    def test_waits_its_turn_while_a_worker_lives(self, world: World) -> None:
+        run = world.run()
+        with definition_lock(world.database, "monthly"):
+            with world.database.write() as connection:
+                now = world.database.now(connection)
+                workers.register(connection, world.database.tables, run.id, now)
+
+            report = world.ask()
+
+        assert report.verdict == "Waiting: its turn has not come"
+        assert (report.primary, one(report, "MR505").remedy) == ("MR505", "wait")
+
+    def test_run_of_other_customers_says_so(self, world: World) -> None:
+        world.add("customers", code="C2", name="Bolt", cluster="DE", suspended=False)
+        run = world.run(customers=("C2",))
+
+        report = world.ask(run=str(run.id))
+
+        assert report.primary == "MR501"
+        assert said(report, "MR501") == f"run {run.id} covered only C2"
+
+    def test_run_that_was_named_is_asked_with_its_own_definition(self, world: World) -> None:
+        run = world.run()
+        world.definition["recipient_key"] = "post"
+
+        report = world.ask(run=str(run.id))
+
+        assert "MR105" not in {each.code for each in report.findings}
 
     def test_running_without_a_worker(self, world: World) -> None:
         world.run()
@@ -599,10 +635,15 @@ class TestServer:
 
         assert report.primary == "MR109"
 
+    def test_message_larger_than_the_server_takes(self, world: World) -> None:
+        with scripted({"ehlo": "250-test.example\r\n250 SIZE 100"}) as port:
+            world.server["port"] = port
+
+            report = world.ask(offline=False)
+
+        assert report.primary == "MR405"
+
     def test_a_server_too_slow_to_tell_is_unknown(self, world: World) -> None:
-        run = world.run()
-        world.settle(run, MessageState.SKIPPED, reason="MR128")
-        world.move(run, RunStatus.FINISHED)
         with scripted({}, delay=0.35) as port:
             world.server |= {"port": port, "timeout": 0.5}
 

@@ -1,14 +1,15 @@
 """The ledger: guards, claims, intents, answers, take-over, permits, counts; on both databases."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from msgrun.database import Database
@@ -16,6 +17,7 @@ from msgrun.errors import NotFoundError
 from msgrun.ledger import messages, runs, views, workers
 from msgrun.ledger.messages import Settlement
 from msgrun.ledger.rows import Claim, Frozen, RunRow
+from msgrun.ledger.writer import Writer
 from msgrun.model import Outcome, Refusal, Reply, Selection, Stage, Verdict
 from msgrun.ratelimit import HORIZON
 from msgrun.states import (
@@ -511,6 +513,64 @@ def test_without_any_run_there_is_no_last_one(database: Database) -> None:
         pytest.raises(NotFoundError, match="no run yet"),
     ):
         runs.find_run(connection, database.tables, "last")
+
+
+# The writer.
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    made = Writer(database)
+    yield made
+    made.close()
+
+
+def server_names(database: Database) -> list[str]:
+    with database.read() as connection, connection.begin():
+        return sorted(connection.execute(select(database.tables.server.c.name)).scalars())
+
+
+def adding(database: Database, name: str) -> Callable[[Connection], str]:
+    """Return a piece of work that adds a row to a table with a primary key."""
+
+    def work(connection: Connection) -> str:
+        connection.execute(insert(database.tables.server).values(name=name))
+        return name
+
+    return work
+
+
+async def test_a_result_is_handed_out_once_others_can_see_it(
+    database: Database, writer: Writer
+) -> None:
+    assert await writer.submit(adding(database, "a")) == "a"
+    assert server_names(database) == ["a"]
+
+
+async def test_a_refused_write_fails_alone_in_its_group(database: Database, writer: Writer) -> None:
+    names = ["a", "b", "a", "c"]
+    done = await asyncio.gather(
+        *(writer.submit(adding(database, name)) for name in names), return_exceptions=True
+    )
+    assert [result if isinstance(result, str) else type(result) for result in done] == [
+        "a",
+        "b",
+        IntegrityError,
+        "c",
+    ]
+    assert server_names(database) == ["a", "b", "c"]
+
+
+async def test_a_write_happens_though_the_one_who_asked_is_gone(
+    database: Database, writer: Writer
+) -> None:
+    asking = asyncio.create_task(writer.submit(adding(database, "a")))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await writer.submit(adding(database, "b"))
+    assert server_names(database) == ["a", "b"]
 
 
 # Counts.

@@ -547,6 +547,31 @@ def test_an_invoice_that_is_no_longer_eligible_leaves_its_collated_message(
     assert ending.summary.counts.balances
 
 
+@pytest.mark.parametrize("fault", ["refused", "missing file"])
+def test_a_collated_message_comes_back_whole_after_two_different_faults(
+    database: Database, tmp_path: Path, sink: Sink, fault: str
+) -> None:
+    world = make_world(database, tmp_path, sink.port, customers=2, collate=True)
+    world.add("invoices", id="x", customer=code(1), status="Approved", date="2026-10-02")
+    world.add("documents", invoice="x", transformation="pdf", filename="x.pdf",
+              media_type="application/pdf", content=b"%PDF-1.4\n%%EOF\n")  # fmt: skip
+    file = tmp_path / "documents" / f"{bill(1)}.pdf"
+    if fault == "refused":
+        sink.refuse[address(1)] = "550 5.1.1 No such user"
+    else:
+        file.rename(file.with_suffix(".away"))
+    assert world.start().summary.counts.left_over == 2
+    world.change("customers", {"code": code(1)}, suspended=True)
+    assert world.restart(failed=True)[0].summary.skipped == {"MR102": 2}
+    world.change("customers", {"code": code(1)}, suspended=False)
+    sink.refuse.clear()
+    if fault == "missing file":
+        file.with_suffix(".away").rename(file)
+    ending, _ = world.restart(failed=True)
+    assert (ending.summary.counts.sent, ending.summary.messages.sent) == (3, 2)
+    assert recipients(sink) == everybody(2)
+
+
 # Cancel.
 
 

@@ -2,10 +2,10 @@
 
 import random
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
+from oracle import CONNECTIONS, hold_against_sink, in_doubt
 
 from billing_process import launch
 from billing_world import World, make_world
@@ -13,7 +13,6 @@ from msgrun.database import Database
 from msgrun.demo.sink import Sink, running_sink
 from msgrun.states import MessageState, RunStatus
 
-CONNECTIONS = 3
 A_LIFE = 12
 """At most so many messages arrive between two kills."""
 
@@ -67,32 +66,3 @@ def kill_one_life(world: World, sink: Sink, action: str, chance: random.Random) 
     time.sleep(chance.uniform(0, 0.03))  # the moment is meant to be any
     process.kill()
     process.communicate()
-
-
-def in_doubt(states: Counter[MessageState]) -> int:
-    """Return how many messages are, or are about to be found, in doubt."""
-    return states[MessageState.IN_DOUBT] + states[MessageState.SENDING]
-
-
-def hold_against_sink(world: World, sink: Sink) -> Counter[MessageState]:
-    """Compare the ledger with what has arrived; return how many messages are in each state."""
-    sink_settles(sink)
-    arrived = Counter(entry.message_id for entry in sink.received)
-    messages = world.messages()
-    assert [key for key, times in arrived.items() if times > 1] == [], "sent twice"
-    known = {message.message_id for message in messages}
-    assert set(arrived) <= known
-    for message in messages:
-        if message.state is MessageState.SENT:
-            assert message.message_id in arrived, f"{message} never arrived"
-        elif message.message_id in arrived:
-            assert message.state in {MessageState.SENDING, MessageState.IN_DOUBT}, f"{message}"
-    return Counter(message.state for message in messages)
-
-
-def sink_settles(sink: Sink) -> None:
-    """Wait until the sink has kept every message whose dot had arrived."""
-    deadline = time.monotonic() + 5
-    while sink._dialogues:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -37,24 +37,18 @@ name = "Billing"
 # reply_to = "support@example.com"
 server = "default"
 
-[definitions.invoice]
+[definitions.monthly]
 from_key = "billing"                  # who it is from
 recipient_key = "invoice"             # the key of the customers' addresses that it goes to
 statuses = ["Approved"]               # invoices in these statuses are sent
 subject = "Invoice {{ invoice.number }}"
-text = "templates/invoice.txt"
-html = "templates/invoice.html"
+text = "templates/monthly.txt"
+html = "templates/monthly.html"
 documents = ["pdf"]                   # all must be there, or the invoice is skipped
 collate = false                       # true: one message for all invoices of a customer
 # cluster = "All Customers"           # the usual selection; else every customer
 period = "previous-month"             # the usual period
 deadline = "24h"                      # so long a deferred message is tried again
-
-# [schedules.monthly]
-# definition = "invoice"
-# cron = "0 7 1 * *"
-# timezone = "Europe/Amsterdam"
-# missed = "run"                      # run | skip
 """
 
 _TEXT: Final = """\
@@ -82,8 +76,8 @@ _HTML: Final = """\
 
 _FILES: Final = {
     "msgrun.toml": _CONFIG,
-    "templates/invoice.txt": _TEXT,
-    "templates/invoice.html": _HTML,
+    "templates/monthly.txt": _TEXT,
+    "templates/monthly.html": _HTML,
 }
 
 

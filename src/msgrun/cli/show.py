@@ -12,6 +12,8 @@ def show(ctx: typer.Context, run: options.Run = "last", json: options.Json = Fal
     """Show a run: what it covers, and how many were sent, skipped, rejected."""
     from msgrun.ledger.runs import find_run
     from msgrun.ledger.views import summarize
+    from msgrun.ledger.workers import live_workers
+    from msgrun.states import LIVE
     from msgrun.ui import json as documents
     from msgrun.ui.summary import print_run
 
@@ -19,7 +21,13 @@ def show(ctx: typer.Context, run: options.Run = "last", json: options.Json = Fal
     with database.read() as connection, connection.begin():
         found = find_run(connection, database.tables, run)
         summary = summarize(connection, database.tables, found)
+        alive = live_workers(connection, database, found.id, found.definition)
     if json:
         documents.write(documents.run_document(summary), sys.stdout)
     else:
-        print_run(printer_for(json=False), summary)
+        printer = printer_for(json=False)
+        print_run(printer, summary)
+        if found.status in LIVE and not alive:
+            printer.line(
+                f"nobody works on it any more: `msgrun restart {found.id}` goes on (MR503)"
+            )

@@ -66,7 +66,7 @@ class Drain:
             if not floor.halt.is_set():
                 status = await floor.write(self._status)
                 if status is not RunStatus.RUNNING:
-                    self.stop(f"the run is {status}")
+                    self.stop("asked to stop")
             if floor.halt.is_set() and not floor.near_dot and not drained:
                 drained = True
                 await floor.write(

@@ -54,14 +54,24 @@ def _none_under(question: Question, key: str) -> Finding:
         evidence = f"has '{near}' → {', '.join(question.subject.under(near))}; "
         evidence += f"the definition wants '{key}'"
         return found(
-            "MR106", Stage.ADDRESS, evidence, then, remedy=f"rename the key to '{key}'",
-            subject=customer.code, refines="MR105", cause=cause,
+            "MR106", Stage.ADDRESS, evidence, _difference(key, near), then,
+            remedy=f"rename the key to '{key}'", subject=customer.code, refines="MR105",
+            cause=cause,
         )  # fmt: skip
     present = ", ".join(f"'{own}' → {address}" for own, address in has) or "no address at all"
     return found(
         "MR105", Stage.ADDRESS, f"has {present}; the definition wants '{key}'", then,
         remedy=f"add an address under the key '{key}'", subject=customer.code, cause=cause,
     )  # fmt: skip
+
+
+def _difference(wanted: str, near: str) -> str:
+    """Say how two keys differ where the eye does not see it."""
+    if "".join(near.split()) == "".join(wanted.split()):
+        return "they differ by a space"
+    if near.casefold() == wanted.casefold():
+        return "they differ by upper and lower case"
+    return "" if near.isascii() else f"they differ by a letter that looks alike: {near!a}"
 
 
 def _look_at(question: Question, servers: Servers, address: str) -> Iterator[Finding]:

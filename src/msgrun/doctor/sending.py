@@ -60,7 +60,7 @@ def _no_run(question: Question) -> Finding:
     enabled = context.today is not None and context.today.enabled
     if question.invoice is None or question.blocked or not enabled:
         return skipped(Stage.RUN, where)
-    evidence = [where, f"invoice {question.label} would be sent now"]
+    evidence = [where, f"every rule lets invoice {question.label} through"]
     return found(
         "MR501", Stage.RUN, *evidence, remedy=start_command(context), subject=context.name,
         cause=f"no run of '{context.name}' has been started for {context.period or 'it'}",
@@ -143,7 +143,7 @@ def check_message(question: Question, _servers: Servers) -> list[Finding]:
         return [_redirected(question, row)]
     says = {
         _M.SENT: _sent,
-        _M.BOUNCED: _sent,
+        _M.BOUNCED: _failed,
         _M.REJECTED: _rejected,
         _M.IN_DOUBT: _in_doubt,
         _M.FAILED: _failed,
@@ -241,7 +241,7 @@ def _in_doubt(question: Question, row: MessageRow) -> list[Finding]:
 
 
 def _failed(question: Question, row: MessageRow) -> list[Finding]:
-    """Return what kept the message from being composed, as the run wrote it down."""
+    """Return why it was not composed, or came back, as the run wrote it down."""
     return [
         found(
             row.reason or "MR506", Stage.MESSAGE, f"run {row.run_id}: {row.detail or 'failed'}",

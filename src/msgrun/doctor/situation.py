@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from msgrun.doctor.context import Context
-from msgrun.eligibility import InvoiceVerdict, period_day, verdicts
+from msgrun.eligibility import Criteria, InvoiceVerdict, period_day, verdicts
 from msgrun.ledger import runs, views, workers
 from msgrun.ledger.rows import MessageRow, RunRow, Summary, WorkerRow
 from msgrun.model import Customer, Invoice, MessageContext, Selection
@@ -61,6 +61,7 @@ class Question:
         invoice: None where the customer has none that matters, or it is gone from the source.
         row: the run's own message with it; None where it has none.
         holder: a message of another run that holds or has sent it.
+        rehearsal: the message of a redirected run, where there is no other run.
         runs: the runs of `row` and `holder`, and the redirected one, by number.
         message: what a message would be composed of; None without an invoice.
         now: the database's clock.
@@ -161,14 +162,6 @@ def read_questions(
         rehearsal = rehearsed.get(invoice_id) if invoice_id else None
         holder = reader.holder(invoice_id, context.run) if invoice_id else None
         invoice = subject.invoices.get(invoice_id) if invoice_id else None
-        load: MessageContext | None = None
-        if invoice is not None:
-            (load,) = workspace.source.load(
-                connection,
-                [(code, [invoice.id])],
-                key=criteria.recipient_key,
-                transformations=criteria.documents,
-            )
         questions.append(
             Question(
                 subject=subject,
@@ -179,11 +172,26 @@ def read_questions(
                 holder=holder,
                 rehearsal=rehearsal,
                 runs=reader.facts(context.run, row, holder, rehearsal),
-                message=load,
+                message=_load(connection, workspace, criteria, invoice),
                 now=reader.now,
             )
         )
     return questions
+
+
+def _load(
+    connection: Connection, workspace: Workspace, criteria: Criteria, invoice: Invoice | None
+) -> MessageContext | None:
+    """Return what a message with the invoice would be composed of."""
+    if invoice is None:
+        return None
+    (context,) = workspace.source.load(
+        connection,
+        [(invoice.customer, [invoice.id])],
+        key=criteria.recipient_key,
+        transformations=criteria.documents,
+    )
+    return context
 
 
 def _relevant(

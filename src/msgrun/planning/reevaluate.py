@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -337,20 +338,26 @@ class Review:
         self._readdress(revived, self._failed)
 
     def _bundle(self, revived: Sequence[int], now: datetime) -> list[int]:
-        """Join a customer's skipped invoices in one new message; others stay themselves."""
+        """Join a customer's skipped invoices in one new message; what was tried stays itself."""
         rows, message = self._rows, self._database.tables.message
+        attempt = self._database.tables.attempt
         singles = self._connection.execute(
             select(rows.c.customer, rows.c.message_id, rows.c.invoice)
-            .where(rows.c.message_id.in_(revived), rows.c.state == M.SKIPPED)
+            .where(
+                rows.c.message_id.in_(revived),
+                rows.c.state == M.SKIPPED,
+                ~exists().where(attempt.c.message_id == rows.c.message_id),
+            )
             .order_by(rows.c.customer, rows.c.invoice)
         ).all()
-        kept = set(revived) - {row.message_id for row in singles}
+        emptied = {row.message_id for row in singles}
+        kept = set(revived) - emptied
         for customer, group in groupby(singles, key=lambda row: row.customer):
             target = self._new_message(customer, M.PENDING, now)
             for row in group:
                 self._move_link(row.invoice, row.message_id, target, holds=False)
-                self._connection.execute(delete(message).where(message.c.id == row.message_id))
             kept.add(target)
+        self._connection.execute(delete(message).where(message.c.id.in_(emptied)))
         return sorted(kept)
 
     def _new_message(

@@ -92,7 +92,10 @@ def print_plan(
     printer.fields(fields)
     print_skipped(printer, plan.skipped)
     if plan.held_by:
-        printer.line(f"  held by run {', '.join(map(str, plan.held_by))}")
+        for number in plan.held_by:
+            printer.line(
+                f"  run {number} holds some of them: `msgrun restart {number}` sends those"
+            )
     if examples:
         _print_examples(printer, plan)
     print_notes(printer, checked.notes)

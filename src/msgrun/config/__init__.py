@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
-from msgrun.config_errors import Key, config_error, dotted, fault, validation_faults
-from msgrun.config_passwords import read_password
-from msgrun.config_sections import (
+from msgrun.config.errors import Key, config_error, dotted, fault, validation_faults
+from msgrun.config.passwords import read_password
+from msgrun.config.sections import (
     DatabaseConfig,
     DefinitionConfig,
     ScheduleConfig,
@@ -188,7 +188,8 @@ def load_templates(config: Config, name: str) -> dict[str, tuple[str, str]]:
     if definition.subject is not None:
         templates["subject"] = (f"definitions.{name}.subject", definition.subject)
     faults = []
-    for part, path in definition.template_paths(config).items():
+    for part, file in definition.template_files.items():
+        path = config.resolve(file)
         try:
             # utf-8-sig: a mark that some editors write first must not get into a message.
             source = path.read_text(encoding="utf-8-sig")
@@ -243,7 +244,7 @@ def _why(exc: OSError | UnicodeDecodeError) -> str:
 def _override(
     raw: dict[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[Key, str]]:
-    """Lay the settings of the environment over `raw`; see `config_environment.override`."""
+    """Lay the settings of the environment over `raw`; see `msgrun.config.environment.override`."""
     servers = raw.get("servers")
     tables = servers.values() if isinstance(servers, dict) else ()
     # A password's own variable may well begin with MSGRUN_ too.
@@ -259,7 +260,7 @@ def _override(
     }
     if not variables:
         return raw, {}
-    from msgrun.config_environment import override  # pydantic-settings is slow to import
+    from msgrun.config.environment import override  # pydantic-settings is slow to import
 
     return override(raw, Config, variables)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from msgrun.config_sections import ServerConfig
+from msgrun.config.sections import ServerConfig
 from msgrun.errors import ConfigError
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -20,9 +20,6 @@ from pydantic import (
 from msgrun.errors import UsageError
 from msgrun.selection import parse_period
 from msgrun.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from msgrun.config import Config
 
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
@@ -258,10 +255,11 @@ class DefinitionConfig(Section):
         number, unit = self.deadline[:-1], self.deadline[-1]
         return timedelta(**{_UNITS[unit]: int(number)})
 
-    def template_paths(self, config: "Config") -> dict[str, Path]:
-        """Return the template files by part: `subject` (if it is a file), `text`, `html`."""
+    @property
+    def template_files(self) -> dict[str, str]:
+        """The template files by part: `subject` (if it is a file), `text`, `html`."""
         files = {"subject": self.subject_file, "text": self.text, "html": self.html}
-        return {part: config.resolve(file) for part, file in files.items() if file is not None}
+        return {part: file for part, file in files.items() if file is not None}
 
     @model_validator(mode="after")
     def _parts(self) -> Self:

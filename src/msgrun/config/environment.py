@@ -7,7 +7,7 @@ from pydantic import BaseModel, create_model
 from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
-from msgrun.config_errors import Key, annotation_at, config_error, setting_keys
+from msgrun.config.errors import Key, annotation_at, config_error, setting_keys
 from msgrun.suggest import did_you_mean
 
 _PREFIX: Final = "msgrun_"
