@@ -20,7 +20,7 @@ from billing_world import DEFINITION, World, address, bill, code, make_world
 from msgrun.control.restart import restart
 from msgrun.control.start import start
 from msgrun.control.stop import cancel, stop
-from msgrun.control.work import Ending
+from msgrun.control.work import Ending, take_on
 from msgrun.database import Database
 from msgrun.delivery import policy
 from msgrun.demo.sink import Sink, running_sink
@@ -41,7 +41,9 @@ from msgrun.events import (
 )
 from msgrun.ledger import messages, workers
 from msgrun.ledger.rows import Frozen
+from msgrun.ledger.workers import definition_lock
 from msgrun.model import Outcome, Selection, Stage, Verdict
+from msgrun.planning.draft import draft_run
 from msgrun.states import RunStatus
 from msgrun.transport.base import TransportFactory
 from msgrun.transport.memory import MemoryTransport
@@ -369,6 +371,23 @@ def test_stop_returns_only_when_no_connection_stands_before_its_dot(
     assert stopped.exit_code == ExitCode.DONE
     assert len(sink.received) == arrived == ending.summary.counts.sent
     assert any(isinstance(event, Stopping) for event in long_world.events)
+
+
+def test_stop_does_not_wait_for_a_worker_whose_lease_is_over(world: World) -> None:
+    """Take a run on and freeze: the process lives, but shows no sign of life any more."""
+    criteria = world.workspace.criteria(world.frozen, world.selection())
+    with (
+        definition_lock(world.database, DEFINITION),
+        draft_run(world.database, world.workspace.source, world.frozen, criteria) as draft,
+    ):
+        draft.commit("acme.test", lambda writing, run: take_on(world.workspace, writing, run))
+        worker = world.database.tables.worker
+        with world.database.write() as connection:
+            long_ago = world.database.now(connection) - workers.LEASE
+            connection.execute(worker.update().values(lease_until=long_ago))
+        ending = stop(world.workspace, "last")
+    assert ending.summary.run.status in {R.STOPPING, R.STOPPED}
+    assert world.restart()[0].summary.counts.sent == 4
 
 
 def test_stopping_a_stopped_run_is_no_error(long_world: World) -> None:

@@ -45,7 +45,10 @@ def _until_drained(workspace: Workspace, run: RunRow) -> None:
         with database.read() as connection, connection.begin():
             current = runs.get_run(connection, database.tables, run.id)
             alive = workers.live_workers(connection, database, run.id, run.definition)
-        if current.status not in LIVE or (alive and all(worker.drained for worker in alive)):
+            now = database.now(connection)
+        # A frozen worker that wakes after its lease looks at the clock and sends no dot.
+        drained = all(worker.drained or worker.lease_until <= now for worker in alive)
+        if current.status not in LIVE or (alive and drained):
             return
         if not alive:
             try:
