@@ -6,7 +6,6 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-
 CONCEPT: Final = "Concept"
 """What people see for an invoice that has no number yet."""
 
@@ -46,7 +45,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice as the source has it now. `number` is None while it is a concept; `total` a decimal string."""
+    """An invoice as the source has it now.
+
+    `number` is None while it is a concept; `total` is a decimal string.
+    """
 
     id: str
     customer: str

@@ -1,14 +1,17 @@
 """The catalogue of finding codes: a contract that scripts and people rely on."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+import msgrun
 from msgrun.catalogue import CATALOGUE, RESERVED, STATE_TEXTS, explain, info
 from msgrun.states import MessageState, RunStatus
 
 CONTRACT = """
 MR001 | error | Database unreachable, or schema older than the program
+MR004 | error | Disk or spool full
 MR005 | error | Unknown setting
 MR006 | error | Source mapping broken
 MR090 | none | A check itself crashed
@@ -69,13 +72,17 @@ MR608 | error | Certificate: other host name
 MR609 | error | Certificate expired
 MR610 | error | Certificate not yet valid
 MR611 | error | Certificate from an unknown issuer
+MR612 | warning | Certificate expires within 14 days
 MR613 | error | TLS older than 1.2
 MR614 | error | AUTH not offered, or no common mechanism
 MR615 | error | AUTH refused
 MR616 | error | Sender refused
 MR617 | error | Recipient refused by our own server
 MR618 | warning | Throttled
+MR619 | warning | EHLO name is not a full host name
 MR620 | warning | Certificate check switched off
+MR833 | warning | Neither SPF nor DKIM aligned with From
+MR841 | warning | Declared outbound IP has no confirmed PTR
 """
 
 COMMANDS = {
@@ -185,3 +192,15 @@ def test_an_unknown_word_has_no_explanation(asked: str) -> None:
 def test_info_of_an_unknown_code_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         info("MR999")
+
+
+def test_every_code_that_the_program_can_name_has_its_text():
+    package = Path(msgrun.__file__).parent
+    named = {
+        code
+        for file in package.rglob("*.py")
+        if "catalogue" not in file.parts
+        for code in re.findall(r"MR\d{3}", file.read_text("utf-8"))
+    }
+
+    assert named - set(CATALOGUE) == set()

@@ -28,7 +28,7 @@ def finding(wanted: Document, root: Path) -> str:
     with pytest.raises(ComposeError) as full:
         load_document(wanted, root)
     assert cheap.value.finding == full.value.finding
-    assert "invoice '1'" in full.value.message
+    assert "document 'pdf'" in full.value.message
     return full.value.finding
 
 

@@ -134,6 +134,15 @@ ENTRIES = (
         "`[servers.NAME]` to that file. Do not switch off the check.",
     ),
     CodeInfo(
+        "MR612",
+        "Certificate expires within 14 days",
+        "warning",
+        "The mail server's certificate is valid now, but not for much longer. On the day it "
+        "expires, every connection will be refused (MR609) and runs will pause. Messages are "
+        "sent all the same until then. The evidence shows the date.",
+        "Ask the server's administrator to renew the certificate before that date.",
+    ),
+    CodeInfo(
         "MR613",
         "TLS older than 1.2",
         "error",
@@ -204,6 +213,15 @@ ENTRIES = (
         "next day.",
     ),
     CodeInfo(
+        "MR619",
+        "EHLO name is not a full host name",
+        "warning",
+        "When it connects, msgrun tells the mail server its own name. The name it gave is not a "
+        "full host name (such as `mail.example.com`), and this server minds: some refuse the "
+        "connection, others count it against the sender. The evidence shows the server's reply.",
+        "Set `ehlo` under `[servers.NAME]` to the full host name of this computer.",
+    ),
+    CodeInfo(
         "MR620",
         "Certificate check switched off",
         "warning",
@@ -212,5 +230,26 @@ ENTRIES = (
         "between could read the password and every invoice. Messages are sent all the same.",
         "Remove `verify = false` from `[servers.NAME]`. If the server's certificate comes from "
         "your company's own authority, set `ca_file` to the certificate of that authority.",
+    ),
+    CodeInfo(
+        "MR833",
+        "Neither SPF nor DKIM aligned with From",
+        "warning",
+        "The server refused the message because it could not tie it to the domain of the From "
+        "address: neither SPF (which hosts may send for a domain) nor DKIM (a signature) passed "
+        "for that domain. Large providers refuse such mail. The evidence shows the reply.",
+        "Let the administrator of your mail domain publish SPF for the relay that sends for it, "
+        "and have the relay sign with DKIM for that domain. Then run `msgrun restart RUN "
+        "--failed`.",
+    ),
+    CodeInfo(
+        "MR841",
+        "Declared outbound IP has no confirmed PTR",
+        "warning",
+        "The server refused the message because the address it came from has no name in DNS that "
+        "leads back to it (a PTR record). That concerns the relay's own network address, not "
+        "the recipient. The evidence shows the reply.",
+        "Ask the provider of the outbound address for a PTR record that matches its host name, "
+        "or send through a relay that has one. Then run `msgrun restart RUN --failed`.",
     ),
 )

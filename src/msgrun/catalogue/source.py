@@ -19,6 +19,15 @@ ENTRIES = (
         "the program, upgrade msgrun.",
     ),
     CodeInfo(
+        "MR004",
+        "Disk or spool full",
+        "error",
+        "A file could not be written: the disk, or the quota of this user, is full, or the folder "
+        "may not be written to. Nothing of the message has left, and it has lost no try. The "
+        "evidence shows the system's own words.",
+        "Free space, or correct the rights on the folder. Then run `msgrun restart RUN`.",
+    ),
+    CodeInfo(
         "MR005",
         "Unknown setting",
         "error",

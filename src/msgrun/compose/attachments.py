@@ -155,4 +155,4 @@ def _unreadable(document: Document, error: OSError) -> ComposeError:
 
 
 def _what(document: Document) -> str:
-    return f"document {document.transformation!r} of invoice {document.invoice!r}"
+    return f"document {document.transformation!r} ({document.filename!r})"
