@@ -85,3 +85,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     )
     more = len(names) - _MOST_SHOWN
     return f"known: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def plain(text: str) -> str:
+    """Return `text` in small letters without accents, as people type names: "muller"."""
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in parts if not unicodedata.combining(c))

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
 
 from msgrun.compose.message import Recipe
 from msgrun.compose.render import Renderer, TemplateSources
@@ -15,10 +18,13 @@ from msgrun.model import Selection
 from msgrun.ratelimit import interval
 from msgrun.selection import parse_period
 from msgrun.source import Source
-from msgrun.suggest import did_you_mean
+from msgrun.suggest import did_you_mean, nearest, plain
 from msgrun.transport.base import TransportFactory
 from msgrun.transport.server import ServerSettings
 from msgrun.transport.smtp import SmtpTransport
+
+_COMPARED: Final = 10_000  # customers compared with a mistyped code
+_NEAR: Final = 5  # customers named instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +125,26 @@ class Workspace:
             for code in selection.customers:
                 found = self.source.find_customers(connection, code)
                 if code not in {customer.code for customer in found}:
-                    near = ", ".join(f"{each.code} {each.name}" for each in found[:5])
+                    near = [(each.code, each.name) for each in found[:_NEAR]]
+                    near = near or self.near_customers(connection, code, _NEAR)
+                    named = ", ".join(f"{near_code} {name}" for near_code, name in near)
                     raise NotFoundError(
                         f"there is no customer '{code}' (MR101)",
-                        f"did you mean {near}?" if near else "`msgrun doctor` searches by name too",
+                        f"did you mean {named}?" if named else "`msgrun doctor` searches by name",
                     )
+
+    def near_customers(
+        self, connection: Connection, text: str, count: int
+    ) -> list[tuple[str, str]]:
+        """Return code and name of the customers that a mistyped code or name may mean.
+
+        First those whose name holds the text but for accents, then those that resemble it.
+        """
+        known = self.source.customer_codes(connection, limit=_COMPARED)
+        holding = [pair for pair in known if plain(text) in plain(pair[1])]
+        by_word = {word: pair for pair in known for word in (*pair, *pair[1].split())}
+        like = [by_word[word] for word in nearest(text, by_word, count)]
+        return list(dict.fromkeys(holding + like))[:count]
 
     def criteria(
         self, frozen: Frozen, selection: Selection, own_run: int | None = None

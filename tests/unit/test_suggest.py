@@ -2,7 +2,7 @@
 
 import pytest
 
-from msgrun.suggest import did_you_mean, near_miss, nearest, same_when_normalised
+from msgrun.suggest import did_you_mean, near_miss, nearest, plain, same_when_normalised
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,8 @@ def test_did_you_mean_names_the_nearest_or_else_lists_what_is_known() -> None:
 def test_a_suggestion_shows_what_the_eye_does_not_see() -> None:
     assert did_you_mean("invoice", ["invoice\u200b "]) == "did you mean 'invoice\\u200b '?"
     assert did_you_mean("xyz", ["a\x1b[31m"]) == "known: 'a\\x1b[31m'"
+
+
+def test_plain_spells_names_as_people_type_them():
+    assert plain("Müller GmbH") == "muller gmbh"
+    assert plain("Conceição") == "conceicao"

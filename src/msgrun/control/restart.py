@@ -14,6 +14,7 @@ from msgrun.events import Listener, ServerTrouble, ignore
 from msgrun.ledger import messages, runs, views, workers
 from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.workers import definition_lock
+from msgrun.planning.amend import Amendment
 from msgrun.planning.reevaluate import FAILED_STATES, Reevaluation, Review, review_run
 from msgrun.preflight import (
     SAMPLE,
@@ -198,9 +199,10 @@ def _apply(
         now = database.now(connection)
         if run.status not in RESTARTABLE and run.status is not RunStatus.PLANNED:
             raise AlreadyRunningError(f"run {run.id} is {run.status}", "`msgrun watch` follows it")
-        review.apply(now)
+        amendment = Amendment(review, connection)
+        amendment.apply(now)
         if failed:
-            review.revive(frozen, now, message_id_domain(workspace.sender_of(frozen)))
+            amendment.revive(frozen, now, message_id_domain(workspace.sender_of(frozen)))
         messages.make_due(connection, database.tables, run.id, now)
         return take_on(workspace, connection, run)
 

@@ -9,10 +9,8 @@ from msgrun.errors import ConfigError, ExitCode
 from msgrun.ledger import views
 from msgrun.model import Customer
 from msgrun.source import Snapshot
-from msgrun.suggest import nearest
 from msgrun.workspace import Workspace
 
-_LOOKED_THROUGH = 10_000  # customers compared with the word that was typed
 _SHOWN = 5
 
 
@@ -30,9 +28,7 @@ def no_customer(connection: Connection, workspace: Workspace, text: str) -> Repo
 def _no_customer(
     connection: Connection, workspace: Workspace, snapshot: Snapshot, text: str
 ) -> Report:
-    known = workspace.source.customer_codes(connection, limit=_LOOKED_THROUGH)
-    by_word = {word: (code, name) for code, name in known for word in (code, name)}
-    near = dict.fromkeys(by_word[word] for word in nearest(text, by_word, _SHOWN))
+    near = workspace.near_customers(connection, text, _SHOWN)
     shown = ", ".join(f"{code} {name}" for code, name in near)
     evidence = [f"there is no customer '{text}'", f"nearest: {shown}" if shown else ""]
     tables = workspace.database.tables

@@ -4,8 +4,6 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,28 +17,21 @@ from sqlalchemy import (
     Text,
     case,
     cast,
-    delete,
-    exists,
     func,
     insert,
     select,
-    type_coerce,
-    update,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateTable, DropTable
 
 from msgrun.database import Database, detach_files
 from msgrun.eligibility import LIMIT_CODE, Criteria
 from msgrun.errors import AlreadyRunningError
-from msgrun.ledger.messages import hold
-from msgrun.ledger.rows import Frozen, RunRow, addresses_of
-from msgrun.ledger.runs import add_revision
+from msgrun.ledger.rows import RunRow, addresses_of
 from msgrun.model import Address
-from msgrun.planning.scope import fill_scope, message_id, recipients_of, scope_table
+from msgrun.planning.scope import fill_scope, recipients_of, scope_table
 from msgrun.schema import BigId
 from msgrun.source import Snapshot, Source
-from msgrun.states import NOT_SENT, MessageState, sources_of
+from msgrun.states import NOT_SENT, MessageState
 
 M = MessageState
 
@@ -103,11 +94,11 @@ class Review:
         waiting: Criteria,
         failed: Criteria | None,
     ) -> None:
-        self._connection = connection
-        self._database = database
-        self._run = run
-        self._waiting = waiting
-        self._failed = failed or waiting
+        self.connection = connection
+        self.database = database
+        self.run = run
+        self.waiting = waiting
+        self.failed = failed or waiting
         groups: list[tuple[Criteria, Sequence[MessageState]]] = [(waiting, WAITING_STATES)]
         if failed is not None:
             groups.append((failed, FAILED_STATES))
@@ -116,24 +107,24 @@ class Review:
             invoices = self._invoices([state for _, states in groups for state in states])
         self._snapshot: Snapshot = source.snapshot(connection, invoices=invoices)
         with connection.begin():
-            self._rows = self._make_rows()
+            self.rows = self._make_rows()
             for criteria, states in groups:
                 self._fill_rows(criteria, states)
 
     def _last_event(self) -> int:
         """Return what changes with every move of the run."""
-        event = self._database.tables.event
-        last: int = self._connection.execute(
-            select(func.max(event.c.id)).where(event.c.run_id == self._run.id)
+        event = self.database.tables.event
+        last: int = self.connection.execute(
+            select(func.max(event.c.id)).where(event.c.run_id == self.run.id)
         ).scalar_one()
         return last
 
     def _invoices(self, states: Collection[MessageState]) -> list[str]:
-        message, link = self._database.tables.message, self._database.tables.message_invoice
-        rows = self._connection.execute(
+        message, link = self.database.tables.message, self.database.tables.message_invoice
+        rows = self.connection.execute(
             select(link.c.invoice)
             .join(message, message.c.id == link.c.message_id)
-            .where(message.c.run_id == self._run.id, message.c.state.in_(states))
+            .where(message.c.run_id == self.run.id, message.c.state.in_(states))
         )
         return list(rows.scalars())
 
@@ -147,67 +138,71 @@ class Review:
             Column("state", Text, nullable=False),
             Column("before", Text),
             Column("reason", Text),
-            schema=scope_table(self._connection.dialect.name).schema, prefixes=["TEMPORARY"],
+            schema=scope_table(self.connection.dialect.name).schema, prefixes=["TEMPORARY"],
         )  # fmt: skip
-        self._connection.execute(DropTable(rows, if_exists=True))
-        self._connection.execute(CreateTable(rows))
+        self.connection.execute(DropTable(rows, if_exists=True))
+        self.connection.execute(CreateTable(rows))
         return rows
 
     def _fill_rows(self, criteria: Criteria, states: Sequence[MessageState]) -> None:
-        tables, rows = self._database.tables, self._rows
+        tables, rows = self.database.tables, self.rows
         message, link = tables.message, tables.message_invoice
         # The limit was applied when the run was planned: what it left out stays out.
         unlimited = replace(criteria, selection=replace(criteria.selection, limit=None))
         scope = fill_scope(
-            self._connection, self._snapshot, tables, unlimited, collate=False, whole=True
+            self.connection, self._snapshot, tables, unlimited, collate=False, whole=True
         )
         answer = case((scope.c.invoice.is_(None), GONE), else_=scope.c.reason)
-        self._connection.execute(
+        self.connection.execute(
             insert(rows).from_select(
                 list(rows.c),
                 select(link.c.message_id, link.c.invoice, message.c.customer, message.c.state,
                        message.c.reason, answer)
                 .join(message, message.c.id == link.c.message_id)
                 .outerjoin(scope, scope.c.invoice == link.c.invoice)
-                .where(message.c.run_id == self._run.id, message.c.state.in_(states)),
+                .where(message.c.run_id == self.run.id, message.c.state.in_(states)),
             )
         )  # fmt: skip
 
     def result(self) -> Reevaluation:
         """Return what would change."""
-        waiting = self._rows.c.state.in_(WAITING_STATES)
-        with self._connection.begin():
+        waiting = self.rows.c.state.in_(WAITING_STATES)
+        with self.connection.begin():
             return Reevaluation(
-                excluded=self._exclusions(waiting),
-                addresses=self._address_changes(),
-                revived=list(self._connection.execute(self._revivable()).scalars()),
-                renamed=self._renamed(),
+                excluded=self.exclusions(waiting),
+                addresses=self.address_changes(),
+                revived=list(self.connection.execute(self.revivable()).scalars()),
+                renamed=self.renamed_rows(),
             )
 
-    def _renamed(self) -> list[Exclusion]:
-        before = func.coalesce(self._rows.c.before, "")
-        return self._exclusions(
-            self._rows.c.state.in_(sorted(NOT_SENT))
-            & (before != self._rows.c.reason)
+    def renamed_rows(self) -> list[Exclusion]:
+        """Return the invoices of failed rows that a rule excludes now, for another reason."""
+        before = func.coalesce(self.rows.c.before, "")
+        return self.exclusions(
+            self.rows.c.state.in_(sorted(NOT_SENT))
+            & (before != self.rows.c.reason)
             & (before != LIMIT_CODE)
         )
 
-    def _exclusions(self, which: ColumnElement[bool]) -> list[Exclusion]:
-        rows = self._rows
-        found = self._connection.execute(
+    def exclusions(self, which: ColumnElement[bool]) -> list[Exclusion]:
+        """Return the invoices among the rows `which` that a rule excludes now."""
+        rows = self.rows
+        found = self.connection.execute(
             select(rows.c.message_id, rows.c.invoice, rows.c.customer, rows.c.reason)
             .where(which, rows.c.reason.is_not(None))
             .order_by(rows.c.message_id, rows.c.invoice)
         )
         return [Exclusion(*row) for row in found]
 
-    def _recipients(self, criteria: Criteria) -> Subquery:
-        return recipients_of(self._snapshot, criteria.recipient_key, self._connection.dialect.name)
+    def recipients(self, criteria: Criteria) -> Subquery:
+        """Return each customer's addresses under the criteria's key, as the ledger writes them."""
+        return recipients_of(self._snapshot, criteria.recipient_key, self.connection.dialect.name)
 
-    def _address_changes(self) -> list[AddressChange]:
-        rows, message = self._rows, self._database.tables.message
-        now = self._recipients(self._waiting)
-        found = self._connection.execute(
+    def address_changes(self) -> list[AddressChange]:
+        """Return the unsent messages whose customers have other addresses now."""
+        rows, message = self.rows, self.database.tables.message
+        now = self.recipients(self.waiting)
+        found = self.connection.execute(
             select(message.c.id, message.c.customer, message.c.recipients, now.c.recipients)
             .distinct()
             .join(rows, rows.c.message_id == message.c.id)
@@ -224,9 +219,9 @@ class Review:
             for key, customer, before, after in found
         ]
 
-    def _revivable(self) -> Select[Any]:
+    def revivable(self) -> Select[Any]:
         """Select the messages all of whose invoices could be sent now."""
-        rows = self._rows
+        rows = self.rows
         blocked = func.sum(case((rows.c.reason.is_not(None), 1), else_=0))
         return (
             select(rows.c.message_id)
@@ -238,157 +233,23 @@ class Review:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open the write transaction in which `apply` and the run's own moves happen together.
+        """Open the write transaction in which amendments and the run's own moves happen together.
 
         Raises:
             AlreadyRunningError: the run was moved since it was looked at.
         """
-        if self._database.is_sqlite:
-            detach_files(self._connection, self._database.attach)
-        writing = self._connection.execution_options(begin="write")
-        run = self._database.tables.run
+        if self.database.is_sqlite:
+            detach_files(self.connection, self.database.attach)
+        writing = self.connection.execution_options(begin="write")
+        run = self.database.tables.run
         with writing.begin():
-            writing.execute(select(run.c.id).where(run.c.id == self._run.id).with_for_update())
+            writing.execute(select(run.c.id).where(run.c.id == self.run.id).with_for_update())
             if self._last_event() != self._seen:
                 raise AlreadyRunningError(
-                    f"run {self._run.id} was changed by another process meanwhile",
-                    f"`msgrun show {self._run.id}` has it as it is; then restart again",
+                    f"run {self.run.id} was changed by another process meanwhile",
+                    f"`msgrun show {self.run.id}` has it as it is; then restart again",
                 )
             yield writing
-
-    def apply(self, now: datetime) -> None:
-        """Write what today's data says of unsent rows; inside `writing`."""
-        rows = self._rows
-        blocked = self._exclusions(rows.c.state.in_(WAITING_STATES))
-        for key, group in groupby(blocked, key=lambda each: each.message_id):
-            self._exclude(key, list(group), now)
-        changed = [change.message_id for change in self._address_changes()]
-        self._readdress(changed, self._waiting)
-
-    def _exclude(self, key: int, gone: list[Exclusion], now: datetime) -> None:
-        """Skip a message, or let the excluded invoices of a collated one leave it."""
-        rows = self._rows
-        kept = self._connection.execute(
-            select(func.count()).where(rows.c.message_id == key, rows.c.reason.is_(None))
-        ).scalar_one()
-        for each in gone if kept else gone[1:]:
-            row = self._new_message(each.customer, M.SKIPPED, now, reason=each.reason)
-            self._move_link(each.invoice, key, row, holds=False)
-        if not kept:
-            self._skip(gone[0], now)
-            hold(self._connection, self._database.tables, [key], holds=False)
-
-    def _skip(self, each: Exclusion, now: datetime) -> None:
-        message = self._database.tables.message
-        self._connection.execute(
-            update(message)
-            .where(message.c.id == each.message_id, message.c.state.in_(sources_of(M.SKIPPED)))
-            .values(state=M.SKIPPED, reason=each.reason, detail=None, due_at=None, updated_at=now)
-        )
-
-    def _readdress(self, messages: Sequence[int], criteria: Criteria) -> None:
-        message, current = self._database.tables.message, self._recipients(criteria)
-        addresses = select(current.c.recipients).where(current.c.customer == message.c.customer)
-        for key in messages:
-            self._connection.execute(
-                update(message)
-                .where(message.c.id == key)
-                .values(recipients=type_coerce(addresses.scalar_subquery(), Text))
-            )
-
-    def revive(self, frozen: Frozen, now: datetime, domain: str) -> None:
-        """Make failed rows pending again with `frozen` as the run's new revision; inside `writing`.
-
-        Args:
-            frozen: today's definition.
-            now: the time written down.
-            domain: right side of the new Message-IDs.
-
-        Raises:
-            AlreadyRunningError: another run holds an invoice that this one would revive.
-        """
-        connection, tables = self._connection, self._database.tables
-        for each in self._renamed():
-            self._skip(each, now)
-        revived = list(connection.execute(self._revivable()).scalars())
-        if not revived:
-            return
-        revision = add_revision(connection, tables, self._run.id, frozen, now)
-        if frozen.definition["collate"]:
-            revived = self._bundle(revived, now)
-        message = tables.message
-        renewed = message_id(self._run.uid, message.c.number, domain, revision)
-        cleared = dict.fromkeys(
-            ("reason", "detail", "date", "sha256", "size", "due_at", "deadline_at", "token")
-        )
-        try:
-            for key in revived:
-                connection.execute(
-                    update(message)
-                    .where(message.c.id == key, message.c.state.in_((*FAILED_STATES, M.PENDING)))
-                    .values(state=M.PENDING, revision=revision, message_id=renewed,
-                            updated_at=now, **cleared)
-                )  # fmt: skip
-            hold(connection, tables, revived, holds=self._run.selection.redirect_to is None)
-        except IntegrityError as error:
-            raise AlreadyRunningError(
-                f"another run of '{frozen.name}' holds an invoice of run {self._run.id}",
-                "`msgrun runs` lists them",
-            ) from error
-        self._readdress(revived, self._failed)
-
-    def _bundle(self, revived: Sequence[int], now: datetime) -> list[int]:
-        """Join a customer's skipped invoices in one new message; what was tried stays itself."""
-        rows, message = self._rows, self._database.tables.message
-        attempt = self._database.tables.attempt
-        singles = self._connection.execute(
-            select(rows.c.customer, rows.c.message_id, rows.c.invoice)
-            .where(
-                rows.c.message_id.in_(revived),
-                rows.c.state == M.SKIPPED,
-                ~exists().where(attempt.c.message_id == rows.c.message_id),
-            )
-            .order_by(rows.c.customer, rows.c.invoice)
-        ).all()
-        emptied = {row.message_id for row in singles}
-        kept = set(revived) - emptied
-        for customer, group in groupby(singles, key=lambda row: row.customer):
-            target = self._new_message(customer, M.PENDING, now)
-            for row in group:
-                self._move_link(row.invoice, row.message_id, target, holds=False)
-            kept.add(target)
-        self._connection.execute(delete(message).where(message.c.id.in_(emptied)))
-        return sorted(kept)
-
-    def _new_message(
-        self, customer: str, state: MessageState, now: datetime, reason: str | None = None
-    ) -> int:
-        message = self._database.tables.message
-        last = select(func.max(message.c.number)).where(message.c.run_id == self._run.id)
-        key: int = self._connection.execute(
-            insert(message)
-            .values(
-                run_id=self._run.id,
-                number=self._connection.execute(last).scalar_one() + 1,
-                revision=1,
-                customer=customer,
-                recipients=[],
-                state=state,
-                reason=reason,
-                attempts=0,
-                updated_at=now,
-            )
-            .returning(message.c.id)
-        ).scalar_one()
-        return key
-
-    def _move_link(self, invoice: str, source: int, target: int, *, holds: bool) -> None:
-        link = self._database.tables.message_invoice
-        self._connection.execute(
-            update(link)
-            .where(link.c.message_id == source, link.c.invoice == invoice)
-            .values(message_id=target, holds=holds)
-        )
 
 
 @contextmanager
