@@ -1,7 +1,6 @@
 """`msgrun restart`: say what a run has left, ask, and send it."""
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,7 +37,10 @@ def restart(
     from msgrun.ui.live import listening
     from msgrun.ui.summary import print_proposal
 
-    if not yes and not dry_run:
+    if dry_run:
+        _show_proposal(ctx, run, failed=failed, json=json)
+        return
+    if not yes:
         require_yes("restart")
     workspace = open_workspace(ctx)
     printer = printer_for(json=json)
@@ -47,8 +49,6 @@ def restart(
     def confirm(proposal: "Proposal") -> bool:
         seen.append(proposal)
         print_proposal(printer, proposal)
-        if dry_run:
-            return False
         number = proposal.to_send
         return yes or ask(f"Send {number:,} message{'' if number == 1 else 's'}?")
 
@@ -62,8 +62,27 @@ def restart(
             listener=listener,
         )
     if ending is not None:
-        finish(ctx, replace(ending, code=ExitCode.DONE) if dry_run else ending, json=json)
+        finish(ctx, ending, json=json)
     printer.line("nothing sent, nothing written")
     if json:
         summary = summary_of(workspace, seen[0].run.id)
+        finish(ctx, Ending(summary, code=ExitCode.DONE), json=True)
+
+
+def _show_proposal(ctx: typer.Context, run: str, *, failed: bool, json: bool) -> None:
+    """Say what would be sent; with --json also the run as it is."""
+    from msgrun.control.restart import propose
+    from msgrun.control.work import Ending, summary_of
+    from msgrun.ui.summary import print_proposal
+
+    workspace = open_workspace(ctx)
+    printer = printer_for(json=json)
+    proposal = propose(workspace, run, failed=failed)
+    if proposal.empty:
+        printer.line(f"run {proposal.run.id} has nothing left to send")
+    else:
+        print_proposal(printer, proposal)
+    printer.line("nothing sent, nothing written")
+    if json:
+        summary = summary_of(workspace, proposal.run.id)
         finish(ctx, Ending(summary, code=ExitCode.DONE), json=True)

@@ -1,8 +1,8 @@
 """Restarting a run: say what will be sent, then send exactly what is unsent."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -97,24 +97,13 @@ def restart(
         UsageError: the run was cancelled.
     """
     database = workspace.database
-    with database.read() as connection, connection.begin():
-        run = runs.find_run(connection, database.tables, reference)
-    if run.status is RunStatus.CANCELLED:
-        raise UsageError(
-            f"run {run.id} was cancelled: it cannot be restarted",
-            f"`msgrun start {run.definition}` makes a new run",
-        )
+    run = _restartable(workspace, reference)
     _wait_out_lease(workspace, run, listener)
     with ExitStack() as stack:
         stack.enter_context(definition_lock(database, run.definition))
         with database.write() as connection:
             run = recover_dead(workspace, connection, run, lock_is_ours=True)
-        stored = _stored(workspace, run)
-        frozen = workspace.freeze(run.definition) if failed else stored
-        waiting = workspace.criteria(stored, run.selection, own_run=run.id)
-        today = workspace.criteria(frozen, run.selection, own_run=run.id) if failed else None
-        with review_run(database, workspace.source, run, waiting, failed=today) as review:
-            proposal = _propose(workspace, run, stored, frozen, review)
+        with _reviewed(workspace, run, failed=failed) as (proposal, frozen, review):
             if proposal.empty and run.status is RunStatus.FINISHED:
                 note = f"run {run.id} has nothing left to send"
                 return Ending(summary_of(workspace, run.id), note=note)
@@ -125,6 +114,43 @@ def restart(
                 return None
             token = _apply(workspace, run, frozen, review, failed=failed)
         return work(workspace, run.id, token, wait=wait, listener=listener)
+
+
+def propose(workspace: Workspace, reference: str, *, failed: bool) -> Proposal:
+    """Say what a restart would send; nothing is written and no server is asked.
+
+    Raises:
+        NotFoundError: no such run.
+        PreflightError: an error that concerns the whole run.
+        UsageError: the run was cancelled.
+    """
+    run = _restartable(workspace, reference)
+    with _reviewed(workspace, run, failed=failed) as (proposal, _, _):
+        return proposal
+
+
+def _restartable(workspace: Workspace, reference: str) -> RunRow:
+    with workspace.database.read() as connection, connection.begin():
+        run = runs.find_run(connection, workspace.database.tables, reference)
+    if run.status is RunStatus.CANCELLED:
+        raise UsageError(
+            f"run {run.id} was cancelled: it cannot be restarted",
+            f"`msgrun start {run.definition}` makes a new run",
+        )
+    return run
+
+
+@contextmanager
+def _reviewed(
+    workspace: Workspace, run: RunRow, *, failed: bool
+) -> Iterator[tuple[Proposal, Frozen, Review]]:
+    """Ask the rules again; hand out the proposal, the definition to go by, and the review."""
+    stored = _stored(workspace, run)
+    frozen = workspace.freeze(run.definition) if failed else stored
+    waiting = workspace.criteria(stored, run.selection, own_run=run.id)
+    today = workspace.criteria(frozen, run.selection, own_run=run.id) if failed else None
+    with review_run(workspace.database, workspace.source, run, waiting, failed=today) as review:
+        yield _propose(workspace, run, stored, frozen, review), frozen, review
 
 
 def resume(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) -> Ending:
