@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, NoReturn, cast
@@ -15,6 +14,7 @@ from jinja2.utils import missing
 from msgrun.compose import CONTROL
 from msgrun.errors import ComposeError
 from msgrun.model import MessageContext
+from msgrun.suggest import nearest
 
 MAX_SUBJECT: Final = 255
 
@@ -192,7 +192,7 @@ def _raise_undefined(
         if owner is not missing:
             found = (key for key, value in variables.items() if value is owner)
             prefix = f"{next(found, type(owner).__name__)}."
-        near = [prefix + name for name in get_close_matches(error.name, known)]
+        near = [prefix + name for name in nearest(error.name, known)]
         message += f"{prefix + error.name!r} is undefined"
         hint = (
             f"did you mean {' or '.join(near)}?"

@@ -15,7 +15,7 @@ from msgrun.errors import ImportFileError
 from msgrun.importing.reading import Cells, Problems, read
 from msgrun.importing.rows import RowCheck
 from msgrun.schema import RELATIONS
-from msgrun.source.contract import CONTRACTS, did_you_mean
+from msgrun.source.contract import CONTRACTS, meant
 
 __all__ = ["ImportCount", "import_files"]
 
@@ -69,7 +69,7 @@ def _relation_of(file: Path) -> str:
     if stem in RELATIONS:
         return stem
     raise ImportFileError(
-        f"{file.name}: '{stem}' is no relation{did_you_mean(stem, RELATIONS)}",
+        f"{file.name}: '{stem}' is no relation{meant(stem, RELATIONS)}",
         f"name the file after what it holds: {', '.join(RELATIONS)}",
     )
 

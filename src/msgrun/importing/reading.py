@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from msgrun.errors import ImportFileError
-from msgrun.source.contract import CONTRACTS, did_you_mean
+from msgrun.source.contract import CONTRACTS, meant
 
 _SHOWN: Final = 20  # so many problems are named
 _VALUE: Final = 60  # so many characters of a bad value are shown
@@ -112,7 +112,7 @@ def _header_fits(
             reason = "documents with content come as JSON Lines (base64); CSV takes a path"
             problems.add(file, 1, reason, name)
         elif name not in allowed:
-            problems.add(file, 1, f"unknown column{did_you_mean(name, allowed)}", name)
+            problems.add(file, 1, f"unknown column{meant(name, allowed)}", name)
         elif header.count(name) > 1:
             problems.add(file, 1, "comes more than once in the header", name)
     contract = CONTRACTS[relation]
@@ -139,7 +139,7 @@ def _json_rows(
             continue
         unknown = [name for name in row if name not in columns]
         for name in unknown:
-            problems.add(file, number, f"unknown column{did_you_mean(name, columns)}", name)
+            problems.add(file, number, f"unknown column{meant(name, columns)}", name)
         if not unknown:
             yield number, {name: None if cell == "" else cell for name, cell in row.items()}
 

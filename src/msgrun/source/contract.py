@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from typing import Any, Final
+
+from msgrun.suggest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def parse_meta(value: str) -> dict[str, Any]:
     return parsed
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def meant(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the known word nearest to `word`; "" when none is near."""
-    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    near = nearest(word, known, 1)
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -32,7 +32,7 @@ from sqlalchemy.sql import quoted_name
 
 from msgrun.errors import SourceError
 from msgrun.schema import Tables
-from msgrun.source.contract import CONTRACTS, FALSE, TRUE, did_you_mean
+from msgrun.source.contract import CONTRACTS, FALSE, TRUE, meant
 
 if TYPE_CHECKING:
     AnySelect: TypeAlias = Select[*tuple[Any, ...]]
@@ -200,7 +200,7 @@ def _match(relation: str, came: Sequence[str], wanted: Sequence[str]) -> dict[st
     for names in groups:
         if not found.keys() & set(names):
             listed = " or ".join(f"'{name}'" for name in names)
-            near = did_you_mean(names[0], found.keys() - set(wanted))
+            near = meant(names[0], found.keys() - set(wanted))
             raise SourceError(
                 f"[source] {relation}: column {listed} is missing; "
                 f"what came: {', '.join(came)}{near} (MR006)",
