@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from billing_world import DEFINITION, World, address, bill, code, make_world
-from msgrun.control.start import plan
+from msgrun.control.start import plan_run
 from msgrun.control.work import take_on
 from msgrun.database import Database
 from msgrun.eligibility import RULES
@@ -86,7 +86,7 @@ def test_without_faults_every_invoice_is_sent(world: World) -> None:
 
 
 def test_a_plan_writes_nothing(world: World) -> None:
-    plan(world.workspace, DEFINITION, world.selection())
+    plan_run(world.workspace, DEFINITION, world.selection())
     assert [world.count(name) for name in ("run", "message", "event")] == [0, 0, 0]
 
 

@@ -38,7 +38,7 @@ def plan(
 
 def show_plan(ctx: typer.Context, definition: str | None, asked: Asked, *, json: bool) -> None:
     """Plan and print; for `start --dry-run` too."""
-    from msgrun.control.start import plan as plan_run
+    from msgrun.control.start import plan_run
     from msgrun.ui import json as documents
 
     workspace = open_workspace(ctx)

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from msgrun.control.work import Ending, recover_dead, summary_of, take_on, work
+from msgrun.control.work import Ending, deliver, recover_dead, summary_of, take_on
 from msgrun.errors import AlreadyRunningError, UsageError
 from msgrun.events import Listener, ServerTrouble, ignore
 from msgrun.ledger import messages, runs, views, workers
@@ -113,7 +113,7 @@ def restart(
             if not proposal.empty and not confirm(proposal):
                 return None
             token = _apply(workspace, run, frozen, review, failed=failed)
-        return work(workspace, run.id, token, wait=wait, listener=listener)
+        return deliver(workspace, run.id, token, wait=wait, listener=listener)
 
 
 def propose(workspace: Workspace, reference: str, *, failed: bool) -> Proposal:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from msgrun.control.restart import resume
-from msgrun.control.work import RECOVERED, Ending, recover_definition, summary_of, take_on, work
+from msgrun.control.work import RECOVERED, Ending, deliver, recover_definition, summary_of, take_on
 from msgrun.errors import ExitCode
 from msgrun.events import Listener, ignore
 from msgrun.ledger import runs
@@ -19,7 +19,7 @@ from msgrun.workspace import Workspace, message_id_domain
 Confirm = Callable[[Plan, Preflight], bool]
 
 
-def plan(workspace: Workspace, name: str, selection: Selection) -> tuple[Plan, Preflight]:
+def plan_run(workspace: Workspace, name: str, selection: Selection) -> tuple[Plan, Preflight]:
     """Say what a run would do; nothing is written and no server is asked.
 
     Raises:
@@ -80,7 +80,7 @@ def start(
             run_id, token = draft.commit(
                 domain, lambda writing, run: (run.id, take_on(workspace, writing, run))
             )
-        return work(workspace, run_id, token, wait=wait, listener=listener)
+        return deliver(workspace, run_id, token, wait=wait, listener=listener)
 
 
 def _refuse_when_live(workspace: Workspace, name: str) -> None:

@@ -121,7 +121,7 @@ def take_on(workspace: Workspace, connection: Connection, run: RunRow) -> int:
     return workers.register(connection, tables, run.id, now)
 
 
-def work(
+def deliver(
     workspace: Workspace, run_id: int, token: int, *, wait: bool, listener: Listener
 ) -> Ending:
     """Drain a run that was taken on, until it comes to rest.
