@@ -10,7 +10,7 @@ from msgrun.compose.message import compose
 from msgrun.errors import ComposeError, PreflightError, ServerDownError
 from msgrun.ledger.rows import Frozen
 from msgrun.model import Address, MessageContext, Stage
-from msgrun.planning.draft import Draft
+from msgrun.planning.draft import Draft, Plan
 from msgrun.transport.probe import ProbeReport, probe
 from msgrun.workspace import Revision, Workspace
 
@@ -102,14 +102,13 @@ def check_contexts(candidates: Sequence[Candidate]) -> Preflight:
 
 
 def check_draft(workspace: Workspace, frozen: Frozen, draft: Draft) -> Preflight:
-    """Check definition, templates and funnel of a planned run.
+    """Check definition and templates of a planned run.
 
     Raises:
         PreflightError: an error that concerns the whole run.
     """
     check_sender(workspace, frozen)
     revision = workspace.revision(frozen, draft.plan.selection)
-    _check_funnel(workspace, frozen, draft)
     return check_contexts([(revision, *each) for each in draft.sample(SAMPLE)])
 
 
@@ -136,13 +135,12 @@ def check_sender(workspace: Workspace, frozen: Frozen) -> None:
     workspace.server_of(frozen)
 
 
-def _check_funnel(workspace: Workspace, frozen: Frozen, draft: Draft) -> None:
+def check_funnel(workspace: Workspace, frozen: Frozen, plan: Plan) -> None:
     """Refuse a run that would send nothing for a reason other than that it was sent already.
 
     Raises:
         PreflightError: MR204 or MR205.
     """
-    plan = draft.plan
     if plan.messages or (plan.in_scope and _HELD & plan.skipped.keys()):
         return
     key = frozen.definition["recipient_key"]

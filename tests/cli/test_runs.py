@@ -402,3 +402,21 @@ def test_import_as_json(bare: Program) -> None:
         "schema": 1,
         "imported": {"customers": {"inserted": 5, "updated": 0, "deleted": 0}},
     }
+
+
+def test_results_of_a_redirected_run_say_where_the_mail_really_went(msgrun: Program) -> None:
+    msgrun("start", "--yes", "--redirect-to", "me@operator.test")
+
+    rows = [json.loads(line) for line in msgrun("results", "--json").out.splitlines()]
+
+    sent = [row for row in rows if row["state"] == "sent"]
+    assert {tuple(row["to"]) for row in sent} == {("me@operator.test",)}
+    assert all(row["redirected_from"] for row in sent)
+
+
+def test_a_plan_that_selects_nobody_shows_its_figures_and_exits_4(msgrun: Program) -> None:
+    planned = msgrun("plan", "--period", "1999-01", "--json")
+
+    assert json.loads(planned.out)["counts"]["in_scope"] == 0
+    assert planned.code == ExitCode.DOCTOR_ERRORS
+    assert "MR205" in planned.err

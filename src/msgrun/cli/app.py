@@ -138,7 +138,10 @@ def _usage(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "msgrun"
     message = " ".join(cast("typer.BadParameter", error).format_message().split())
-    return UsageError(message.rstrip("."), f"see `{command} --help`")
+    hint = f"see `{command} --help`"
+    if "--config" in message:
+        hint = "--config goes before the command: `msgrun --config FILE …`"
+    return UsageError(message.rstrip("."), hint)
 
 
 def _internal(error: Exception) -> MsgrunError:

@@ -48,6 +48,22 @@ def show_plan(ctx: typer.Context, definition: str | None, asked: Asked, *, json:
         documents.write(documents.plan_document(planned), sys.stdout)
     else:
         describe(printer_for(json=False), workspace, planned, checked, examples=True)
+    _warn_of_nobody(workspace, planned)
+
+
+def _warn_of_nobody(workspace: "Workspace", planned: "Plan") -> None:
+    """Say, after the figures, why `start` would refuse a plan that selects nobody."""
+    from msgrun.errors import PreflightError
+    from msgrun.preflight import check_funnel
+    from msgrun.ui.text import Printer
+
+    try:
+        check_funnel(workspace, workspace.freeze(planned.definition), planned)
+    except PreflightError as error:
+        printer = Printer(sys.stderr)
+        printer.line(("error: ", "bold red"), error.message)
+        printer.line(("hint: ", "bold"), error.hint)
+        raise typer.Exit(error.exit_code) from None
 
 
 def describe(

@@ -72,7 +72,7 @@ def _messages(
         # While somebody reads this page, no transaction may keep the run's writer waiting.
         connection.rollback()
         for row in page:
-            yield message_object(row, numbers, _reason(row, run))
+            yield message_object(row, numbers, _reason(row, run), run.selection.redirect_to)
 
 
 def _reason(row: "MessageRow", run: "RunRow") -> str | None:

@@ -12,7 +12,7 @@ from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.workers import definition_lock
 from msgrun.model import Selection
 from msgrun.planning.draft import Plan, draft_run
-from msgrun.preflight import Preflight, check_draft, check_server
+from msgrun.preflight import Preflight, check_draft, check_funnel, check_server
 from msgrun.states import RunStatus
 from msgrun.workspace import Workspace, message_id_domain
 
@@ -70,6 +70,7 @@ def start(
     with ExitStack() as stack:
         with draft_run(workspace.database, workspace.source, frozen, criteria) as draft:
             checked = check_draft(workspace, frozen, draft)
+            check_funnel(workspace, frozen, draft.plan)
             if draft.plan.messages:
                 check_server(workspace, frozen)
             if not confirm(draft.plan, checked):

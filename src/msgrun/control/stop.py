@@ -112,6 +112,6 @@ def cancel(workspace: Workspace, reference: str) -> Ending:
         )
         ids = list(given_up.scalars())
         hold(connection, tables, ids, holds=False)
-        told = f"{len(ids)} messages given up"
+        told = f"{len(ids)} message{'' if len(ids) == 1 else 's'} given up"
     return Ending(summary_of(workspace, run.id), note=f"run {run.id} cancelled: {told}",
                   code=ExitCode.DONE)  # fmt: skip

@@ -24,7 +24,7 @@ from msgrun.doctor.findings import (
 from msgrun.doctor.servers import Servers
 from msgrun.errors import DatabaseError, NotFoundError, PreflightError, SourceError, UsageError
 from msgrun.planning.draft import draft_run
-from msgrun.preflight import Note, check_draft
+from msgrun.preflight import Note, check_draft, check_funnel
 from msgrun.workspace import Workspace
 
 
@@ -126,6 +126,7 @@ def _funnel(workspace: Workspace, asked: Asked, name: str) -> list[Finding]:
     criteria = workspace.criteria(context.frozen, context.selection)
     try:
         with draft_run(workspace.database, workspace.source, context.frozen, criteria) as draft:
+            check_funnel(workspace, context.frozen, draft.plan)
             checked = check_draft(workspace, context.frozen, draft)
             plan = draft.plan
     except PreflightError as error:

@@ -140,7 +140,7 @@ def move_run(
             "started_at": func.coalesce(run.c.started_at, literal(now, run.c.started_at.type)),
             "finished_at": None,
         }
-    elif to not in LIVE:
+    elif to not in LIVE and to is not RunStatus.WAITING:
         values["finished_at"] = now
     moved = connection.execute(
         update(run).where(run.c.id == run_id, run.c.status.in_(run_sources_of(to))).values(**values)

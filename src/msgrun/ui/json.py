@@ -63,7 +63,10 @@ def run_object(run: RunRow) -> dict[str, Any]:
 
 
 def message_object(
-    row: MessageRow, numbers: Mapping[str, Invoice], reason: str | None
+    row: MessageRow,
+    numbers: Mapping[str, Invoice],
+    reason: str | None,
+    redirect_to: str | None = None,
 ) -> dict[str, Any]:
     """Return one message with all that is known of it.
 
@@ -71,7 +74,9 @@ def message_object(
         row: the message.
         numbers: invoices as the source has them now, by id.
         reason: why it is not sent.
+        redirect_to: where every message of its run went instead.
     """
+    addresses = [each.address for each in row.recipients]
     document: dict[str, Any] = {
         "message": row.id,
         "run": row.run_id,
@@ -79,7 +84,7 @@ def message_object(
         "invoices": [
             {"id": invoice, "number": label_of(invoice, numbers)} for invoice in row.invoices
         ],
-        "to": [each.address for each in row.recipients],
+        "to": [redirect_to] if redirect_to else addresses,
         "state": row.state.value,
         "reason": reason,
         "message_id": row.message_id,
@@ -90,6 +95,8 @@ def message_object(
         "attempts": row.attempts,
         "sent_at": moment(row.sent_at) or None,
     }
+    if redirect_to:
+        document["redirected_from"] = addresses
     if row.refused:
         document["refused"] = [
             {"address": each.address, "reply": str(each.reply)} for each in row.refused

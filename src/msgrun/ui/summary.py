@@ -47,7 +47,7 @@ def selection_fields(selection: Selection) -> list[tuple[str, str]]:
         fields.append(("customers", ", ".join(selection.customers)))
     if selection.limit is not None:
         fields.append(("limit", plural(selection.limit, "message")))
-    if selection.bcc:
+    if selection.bcc and not selection.redirect_to:
         fields.append(("bcc", ", ".join(selection.bcc)))
     if selection.redirect_to:
         fields.append(("redirect", f"EVERY MESSAGE GOES TO {selection.redirect_to}"))
