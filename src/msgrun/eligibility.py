@@ -12,7 +12,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    Exists,
     FromClause,
     Select,
     Table,
@@ -173,11 +172,12 @@ def _document_missing(scene: Scene) -> ColumnElement[bool]:
 _SPENT: Final = (MessageState.SENT, MessageState.BOUNCED, MessageState.IN_DOUBT)
 
 
-def _held(scene: Scene, *, spent: bool) -> Exists:
+def _held(scene: Scene, *, spent: bool) -> Select[Any]:
+    """Select the generations under which another message holds the invoice."""
     message, link = scene.ledger.message, scene.ledger.message_invoice
     state = message.c.state.in_(_SPENT) if spent else message.c.state.not_in(_SPENT)
     held = (
-        select(link.c.invoice)
+        select(link.c.generation)
         .join(message, message.c.id == link.c.message_id)
         .where(
             link.c.invoice == scene.invoice.c.id,
@@ -188,20 +188,33 @@ def _held(scene: Scene, *, spent: bool) -> Exists:
     )
     if scene.criteria.own_run is not None:
         held = held.where(message.c.run_id != scene.criteria.own_run)
-    return held.exists()
+    return held
 
 
 def _sent_before(scene: Scene) -> ColumnElement[bool]:
     selection = scene.criteria.selection
-    if selection.resend or selection.redirect_to:
+    own_run = scene.criteria.own_run
+    if selection.redirect_to or (selection.resend and own_run is None):
         return false()
-    return _held(scene, spent=True)
+    held = _held(scene, spent=True)
+    if selection.resend:
+        # What this run was asked to send again, a later run has sent again already.
+        theirs = scene.ledger.message_invoice
+        message, link = scene.ledger.message.alias(), theirs.alias()
+        own = (
+            select(link.c.generation)
+            .join(message, message.c.id == link.c.message_id)
+            .where(message.c.run_id == own_run, link.c.invoice == theirs.c.invoice)
+            .correlate(theirs)
+        )
+        held = held.where(theirs.c.generation >= own.scalar_subquery())
+    return held.exists()
 
 
 def _held_elsewhere(scene: Scene) -> ColumnElement[bool]:
     if scene.criteria.selection.redirect_to:
         return false()
-    return _held(scene, spent=False)
+    return _held(scene, spent=False).exists()
 
 
 RULES: Final[tuple[Rule, ...]] = (

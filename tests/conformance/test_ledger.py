@@ -44,6 +44,11 @@ def test_an_invoice_is_held_once_in_a_definition_and_generation(book: Book) -> N
         other.add(M.PENDING)
 
 
+def test_more_invoices_are_freed_at_once_than_one_statement_may_name(database: Database) -> None:
+    with database.write() as connection:
+        messages.hold(connection, database.tables, range(70_000), holds=False)
+
+
 def test_another_definition_may_hold_the_same_invoice(book: Book) -> None:
     book.add(M.SENT)
     assert Book(book.database, "reminder").add(M.PENDING)

@@ -167,3 +167,72 @@ def test_a_collated_message_comes_back_whole_after_two_different_faults(
     ending, _ = world.restart(failed=True)
     assert (ending.summary.counts.sent, ending.summary.messages.sent) == (3, 2)
     assert recipients(sink) == everybody(2)
+
+
+def test_an_invoice_booked_to_another_customer_never_leaves_for_the_old_one(
+    long_world: World, sink: Sink
+) -> None:
+    stopped_world(long_world)
+    sink.delay = 0
+    moved = unsent(long_world)[-1]
+    long_world.change("invoices", {"id": moved}, customer=code(1))
+
+    ending, (proposal,) = long_world.restart()
+
+    assert [each.invoice for each in proposal.review.excluded] == [moved]
+    assert ending.summary.run.status is R.FINISHED
+    assert long_world.states()[moved] == "MR121"
+    assert set(recipients(sink).values()) == {1}
+
+
+def test_pending_messages_keep_their_definition_through_the_restart_after_that(
+    world: World, sink: Sink
+) -> None:
+    sink.refuse |= {address(1): "450 4.2.1 Later", address(2): "550 5.7.1 No"}
+    for number in (1, 2, 3, 4):
+        world.add("addresses", customer=code(number), key="billing",
+                  address=f"b{number}@customer.test")  # fmt: skip
+    world.start()
+    world.reconfigure('recipient_key = "invoice"', 'recipient_key = "billing"')
+    sink.refuse["b2@customer.test"] = "450 4.2.1 Later"
+    assert world.restart(failed=True)[0].summary.counts.deferred == 2
+    sink.refuse.clear()
+    ending, (proposal,) = world.restart()
+    assert proposal.review.addresses == []
+    assert ending.summary.run.status is R.FINISHED
+    assert recipients(sink) == everybody() - Counter([address(2)]) + Counter(["b2@customer.test"])
+
+
+def test_an_invoice_now_of_another_customer_goes_to_that_one_or_stays(
+    world: World, sink: Sink
+) -> None:
+    sink.refuse |= {address(1): "550 5.1.1 No such user", address(2): "450 4.2.1 Later"}
+    world.start()
+    sink.refuse.clear()
+    for number in (1, 2):
+        world.add("customers", code=f"NEW{number}", name="New", cluster="All", suspended=False)
+        world.add("addresses", customer=f"NEW{number}", key="invoice",
+                  address=f"new{number}@customer.test")  # fmt: skip
+        world.change("invoices", {"id": bill(number)}, customer=f"NEW{number}")
+    ending, _ = world.restart()
+    assert ending.summary.skipped == {"MR121": 1}
+    assert recipients(sink) == everybody() - Counter([address(1), address(2)])
+    ending, _ = world.restart(failed=True)
+    assert (ending.summary.counts.sent, ending.summary.counts.balances) == (4, True)
+    gone = Counter([address(1), address(2)])
+    assert recipients(sink) == everybody() - gone + Counter(
+        ["new1@customer.test", "new2@customer.test"]
+    )
+
+
+def test_a_resend_that_a_later_run_has_made_good_is_not_made_again(
+    world: World, sink: Sink
+) -> None:
+    world.start()
+    sink.refuse |= {address(1): "550 5.1.1 No such user", address(2): "550 5.1.1 No such user"}
+    world.start(resend=True)
+    sink.refuse.clear()
+    world.start(resend=True, customers=(code(1),))
+    ending, _ = world.restart("2", failed=True)
+    assert (ending.summary.counts.sent, ending.summary.skipped) == (3, {"MR125": 1})
+    assert set(recipients(sink).values()) == {2}

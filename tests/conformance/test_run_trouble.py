@@ -11,10 +11,12 @@ from sending import everybody, parsed, recipients, start_then
 
 from billing_world import DEFINITION, World, address, bill, code, make_world
 from msgrun.control.start import start
+from msgrun.control.work import take_on
 from msgrun.database import Database
 from msgrun.delivery import policy
 from msgrun.demo.sink import Sink, running_sink
 from msgrun.errors import (
+    AlreadyRunningError,
     ExitCode,
     PreflightError,
     ServerDownError,
@@ -24,7 +26,7 @@ from msgrun.events import (
     MessageSettled,
     WaitingForDeferred,
 )
-from msgrun.ledger import messages, workers
+from msgrun.ledger import messages, runs, workers
 from msgrun.ledger.rows import Frozen
 from msgrun.model import Outcome, Selection, Stage, Verdict
 from msgrun.states import RunStatus
@@ -222,6 +224,36 @@ def test_a_worker_that_was_held_for_dead_leaves_the_run_to_its_successor(
     assert states["in_doubt"] <= 2
     assert states["claimed"] == states["sending"] == 0
     assert set(recipients(sink).values()) == {1}
+
+
+def test_a_run_is_restarted_beside_a_later_one_that_died(world: World, sink: Sink) -> None:
+    sink.refuse[address(1)] = "450 4.2.1 Later"
+    world.start(limit=1)
+    world.start()
+    sink.refuse.clear()
+    tables = world.database.tables
+    with world.database.write() as connection:
+        now = world.database.now(connection)
+        assert runs.move_run(connection, tables, 2, R.RUNNING, now)
+    ending, _ = world.restart("1")
+    assert ending.summary.run.status is R.FINISHED
+    assert [run.status for run in world.runs()] == [R.STOPPED, R.FINISHED]
+    assert recipients(sink) == everybody()
+
+
+def test_a_run_is_not_taken_on_beside_a_live_one(world: World, sink: Sink) -> None:
+    sink.refuse[address(1)] = "450 4.2.1 Later"
+    world.start(limit=1)
+    world.start()
+    later, earlier = world.runs()
+    with world.database.write() as connection:
+        take_on(world.workspace, connection, later)
+    with (
+        pytest.raises(AlreadyRunningError, match="live"),
+        world.database.write() as connection,
+    ):
+        take_on(world.workspace, connection, earlier)
+    assert [run.status for run in world.runs()] == [R.RUNNING, R.WAITING]
 
 
 def test_a_definition_that_selects_nobody_is_refused(world: World) -> None:

@@ -1,14 +1,21 @@
 """Restarting a run: say what will be sent, then send exactly what is unsent."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Final
 
-from msgrun.control.work import Ending, deliver, recover_dead, summary_of, take_on
+from msgrun.control.work import (
+    Ending,
+    deliver,
+    recover_dead,
+    recover_definition,
+    summary_of,
+    take_on,
+)
 from msgrun.errors import AlreadyRunningError, UsageError
 from msgrun.events import Listener, ServerTrouble, ignore
 from msgrun.ledger import messages, runs, views, workers
@@ -101,6 +108,8 @@ def restart(
     _wait_out_lease(workspace, run, listener)
     with ExitStack() as stack:
         stack.enter_context(definition_lock(database, run.definition))
+        # A dead run of the same definition would keep this one from being the live one.
+        recover_definition(workspace, run.definition, lock_is_ours=True)
         with database.write() as connection:
             run = recover_dead(workspace, connection, run, lock_is_ours=True)
         with _reviewed(workspace, run, failed=failed) as (proposal, frozen, review):
@@ -146,8 +155,11 @@ def _reviewed(
 ) -> Iterator[tuple[Proposal, Frozen, Review]]:
     """Ask the rules again; hand out the proposal, the definition to go by, and the review."""
     stored = _stored(workspace, run)
-    frozen = workspace.freeze(run.definition) if failed else stored
-    waiting = workspace.criteria(stored, run.selection, own_run=run.id)
+    frozen = workspace.freeze(run.definition) if failed else stored[max(stored)]
+    waiting = {
+        number: workspace.criteria(each, run.selection, own_run=run.id)
+        for number, each in stored.items()
+    }
     today = workspace.criteria(frozen, run.selection, own_run=run.id) if failed else None
     with review_run(workspace.database, workspace.source, run, waiting, failed=today) as review:
         yield _propose(workspace, run, stored, frozen, review), frozen, review
@@ -161,22 +173,25 @@ def resume(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener)
     return ending or Ending(summary_of(workspace, run.id))
 
 
-def _stored(workspace: Workspace, run: RunRow) -> Frozen:
-    """Return the definition that the run was last given."""
+def _stored(workspace: Workspace, run: RunRow) -> Mapping[int, Frozen]:
+    """Return the definitions that the run was given; the last one has the highest number."""
     with workspace.database.read() as connection, connection.begin():
-        stored = runs.revisions(connection, workspace.database.tables, run.id)
-    return stored[max(stored)]
+        return runs.revisions(connection, workspace.database.tables, run.id)
 
 
 def _propose(
-    workspace: Workspace, run: RunRow, stored: Frozen, frozen: Frozen, review: Review
+    workspace: Workspace,
+    run: RunRow,
+    stored: Mapping[int, Frozen],
+    frozen: Frozen,
+    review: Review,
 ) -> Proposal:
     check_sender(workspace, frozen)
     result = review.result()
     gone = {(each.message_id, each.invoice) for each in result.excluded}
-    revived = set(result.revived)
+    revived = result.revived
     states = {M.PENDING: 0, M.DEFERRED: 0}
-    leaving: Wanted = []
+    leaving: dict[int, Wanted] = {}
     again: Wanted = []
     database = workspace.database
     with database.read() as connection, connection.begin():
@@ -185,16 +200,15 @@ def _propose(
             left = tuple(each for each in message.invoices if (message.id, each) not in gone)
             if left:
                 states[message.state] += 1
-            if left and len(leaving) < SAMPLE:
-                leaving.append((message.customer, left))
+            if left and sum(states.values()) <= SAMPLE:
+                leaving.setdefault(message.revision, []).append((message.customer, left))
         if revived:
             found = (each for each in run_messages(states=FAILED_STATES) if each.id in revived)
-            again = [(each.customer, each.invoices) for each in islice(found, SAMPLE)]
+            again = [(revived[each.id], each.invoices) for each in islice(found, SAMPLE)]
     # Unsent messages keep their definition; those that are tried again get today's.
-    sample = [
-        *_contexts(workspace, run, stored, leaving),
-        *_contexts(workspace, run, frozen, again),
-    ]
+    sample = list(_contexts(workspace, run, frozen, again))
+    for number, wanted in leaving.items():
+        sample += _contexts(workspace, run, stored[number], wanted)
     return Proposal(
         run=run,
         never_tried=states[M.PENDING],

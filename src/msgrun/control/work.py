@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from msgrun.delivery.drain import Drain
 from msgrun.delivery.job import Job
@@ -115,7 +116,12 @@ def take_on(workspace: Workspace, connection: Connection, run: RunRow) -> int:
     """
     tables = workspace.database.tables
     now = workspace.database.now(connection)
-    if not runs.move_run(connection, tables, run.id, RunStatus.RUNNING, now):
+    try:
+        moved = runs.move_run(connection, tables, run.id, RunStatus.RUNNING, now)
+    except IntegrityError as error:
+        raise AlreadyRunningError(f"another run of '{run.definition}' is live",
+                                  "`msgrun runs` lists them") from error  # fmt: skip
+    if not moved:
         raise AlreadyRunningError(f"run {run.id} has been taken on by another process",
                                   f"`msgrun watch {run.id}` shows it")  # fmt: skip
     return workers.register(connection, tables, run.id, now)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, exists, func, insert, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +15,8 @@ from msgrun.schema import Tables
 from msgrun.states import HOLDING, MessageState, RunStatus, sources_of
 
 M = MessageState
+
+_CHUNK: Final = 10_000  # ids named in one statement; PostgreSQL takes 65,535 at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,10 +361,9 @@ def hold(
         sqlalchemy.exc.IntegrityError: another message holds one of them.
     """
     link = tables.message_invoice
-    if message_ids:
-        connection.execute(
-            update(link).where(link.c.message_id.in_(message_ids)).values(holds=holds)
-        )
+    for start in range(0, len(message_ids), _CHUNK):
+        chunk = message_ids[start : start + _CHUNK]
+        connection.execute(update(link).where(link.c.message_id.in_(chunk)).values(holds=holds))
 
 
 def count_in(

@@ -152,6 +152,7 @@ class MessageRow:
 
     id: int
     run_id: int
+    revision: int
     definition: str
     customer: str
     recipients: tuple[Address, ...]

@@ -113,6 +113,7 @@ def _message(row: RowMapping, invoices: tuple[str, ...]) -> MessageRow:
     same = (
         "id",
         "run_id",
+        "revision",
         "definition",
         "customer",
         "reason",

@@ -33,8 +33,8 @@ class Amendment:
         blocked = self._review.exclusions(rows.c.state.in_(WAITING_STATES))
         for key, group in groupby(blocked, key=lambda each: each.message_id):
             self._exclude(key, list(group), now)
-        changed = [change.message_id for change in self._review.address_changes()]
-        self._readdress(changed, self._review.waiting)
+        for change in self._review.address_changes():
+            self._readdress([change.message_id], self._review.waiting[change.revision])
 
     def _exclude(self, key: int, gone: list[Exclusion], now: datetime) -> None:
         """Skip a message, or let the excluded invoices of a collated one leave it."""
@@ -89,6 +89,10 @@ class Amendment:
             revived = self._bundle(revived, now)
         message = tables.message
         renewed = message_id(self._review.run.uid, message.c.number, domain, revision)
+        rows = self._review.rows
+        # An invoice that was booked to another customer since goes to that one.
+        now_of = select(func.min(rows.c.customer)).where(rows.c.message_id == message.c.id)
+        customer = func.coalesce(now_of.scalar_subquery(), message.c.customer)
         cleared = dict.fromkeys(
             ("reason", "detail", "date", "sha256", "size", "due_at", "deadline_at", "token")
         )
@@ -98,7 +102,7 @@ class Amendment:
                     update(message)
                     .where(message.c.id == key, message.c.state.in_((*FAILED_STATES, M.PENDING)))
                     .values(state=M.PENDING, revision=revision, message_id=renewed,
-                            updated_at=now, **cleared)
+                            customer=customer, updated_at=now, **cleared)
                 )  # fmt: skip
             hold(connection, tables, revived, holds=self._review.run.selection.redirect_to is None)
         except IntegrityError as error:
@@ -112,10 +116,11 @@ class Amendment:
         """Join a customer's skipped invoices in one new message; what was tried stays itself."""
         rows, message = self._review.rows, self._tables.message
         attempt = self._tables.attempt
+        revivable = self._review.revivable().with_only_columns(rows.c.message_id)
         singles = self._connection.execute(
             select(rows.c.customer, rows.c.message_id, rows.c.invoice)
             .where(
-                rows.c.message_id.in_(revived),
+                rows.c.message_id.in_(revivable),
                 rows.c.state == M.SKIPPED,
                 ~exists().where(attempt.c.message_id == rows.c.message_id),
             )
@@ -128,7 +133,8 @@ class Amendment:
             for row in group:
                 self._move_link(row.invoice, row.message_id, target, holds=False)
             kept.add(target)
-        self._connection.execute(delete(message).where(message.c.id.in_(emptied)))
+        for key in emptied:
+            self._connection.execute(delete(message).where(message.c.id == key))
         return sorted(kept)
 
     def _new_message(

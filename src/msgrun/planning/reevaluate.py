@@ -1,7 +1,7 @@
 """The rules asked again, about the rows that a run already has."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     MetaData,
     Select,
     Subquery,
@@ -19,7 +20,9 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    or_,
     select,
+    true,
 )
 from sqlalchemy.schema import CreateTable, DropTable
 
@@ -42,7 +45,7 @@ FAILED_STATES: Final = (*sorted(NOT_SENT), M.BOUNCED)
 """Rows that `restart --failed` asks about again."""
 
 GONE: Final = "MR121"
-"""Reason of a row whose invoice is no longer in the source."""
+"""Reason of a row whose invoice the source no longer has, or has for another customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class AddressChange:
 
     message_id: int
     customer: str
+    revision: int
     before: tuple[Address, ...]
     after: tuple[Address, ...]
 
@@ -72,13 +76,14 @@ class Reevaluation:
     Attributes:
         excluded: invoices of unsent messages that would no longer be sent.
         addresses: unsent messages that would go elsewhere.
-        revived: messages (rejected, failed, skipped, bounced) that could be sent now.
+        revived: messages (rejected, failed, skipped, bounced) that could be sent now, each with
+            the customer it would go to.
         renamed: skipped rows with a new reason: message id to code.
     """
 
     excluded: Sequence[Exclusion]
     addresses: Sequence[AddressChange]
-    revived: Sequence[int]
+    revived: Mapping[int, str]
     renamed: Sequence[Exclusion]
 
 
@@ -91,25 +96,26 @@ class Review:
         database: Database,
         source: Source,
         run: RunRow,
-        waiting: Criteria,
+        waiting: Mapping[int, Criteria],
         failed: Criteria | None,
     ) -> None:
         self.connection = connection
         self.database = database
         self.run = run
         self.waiting = waiting
-        self.failed = failed or waiting
-        groups: list[tuple[Criteria, Sequence[MessageState]]] = [(waiting, WAITING_STATES)]
-        if failed is not None:
-            groups.append((failed, FAILED_STATES))
+        self.failed = failed or waiting[max(waiting)]
+        states = WAITING_STATES if failed is None else (*WAITING_STATES, *FAILED_STATES)
         with connection.begin():
             self._seen = self._last_event()
-            invoices = self._invoices([state for _, states in groups for state in states])
+            invoices = self._invoices(states)
+            revisions = self._waiting_revisions()
         self._snapshot: Snapshot = source.snapshot(connection, invoices=invoices)
         with connection.begin():
             self.rows = self._make_rows()
-            for criteria, states in groups:
-                self._fill_rows(criteria, states)
+            for number in revisions:
+                self._fill_rows(waiting[number], WAITING_STATES, revision=number)
+            if failed is not None:
+                self._fill_rows(failed, FAILED_STATES)
 
     def _last_event(self) -> int:
         """Return what changes with every move of the run."""
@@ -128,6 +134,17 @@ class Review:
         )
         return list(rows.scalars())
 
+    def _waiting_revisions(self) -> list[int]:
+        """Return the revisions of the definition that unsent messages go by."""
+        message = self.database.tables.message
+        rows = self.connection.execute(
+            select(message.c.revision)
+            .distinct()
+            .where(message.c.run_id == self.run.id, message.c.state.in_(WAITING_STATES))
+            .order_by(message.c.revision)
+        )
+        return list(rows.scalars())
+
     def _make_rows(self) -> Table:
         """Make the TEMP table that holds message, invoice and the rules' answer side by side."""
         rows = Table(
@@ -138,13 +155,17 @@ class Review:
             Column("state", Text, nullable=False),
             Column("before", Text),
             Column("reason", Text),
+            Column("revision", Integer, nullable=False),
             schema=scope_table(self.connection.dialect.name).schema, prefixes=["TEMPORARY"],
         )  # fmt: skip
         self.connection.execute(DropTable(rows, if_exists=True))
         self.connection.execute(CreateTable(rows))
         return rows
 
-    def _fill_rows(self, criteria: Criteria, states: Sequence[MessageState]) -> None:
+    def _fill_rows(
+        self, criteria: Criteria, states: Sequence[MessageState], *, revision: int | None = None
+    ) -> None:
+        """Ask the rules about the run's messages in `states`, all or those of one revision."""
         tables, rows = self.database.tables, self.rows
         message, link = tables.message, tables.message_invoice
         # The limit was applied when the run was planned: what it left out stays out.
@@ -152,15 +173,21 @@ class Review:
         scope = fill_scope(
             self.connection, self._snapshot, tables, unlimited, collate=False, whole=True
         )
-        answer = case((scope.c.invoice.is_(None), GONE), else_=scope.c.reason)
+        gone: ColumnElement[bool] = scope.c.invoice.is_(None)
+        if revision is not None:
+            # What waits was addressed to its customer; under another one it starts anew.
+            gone = or_(gone, scope.c.customer != message.c.customer)
+        answer = case((gone, GONE), else_=scope.c.reason)
+        chosen = true() if revision is None else message.c.revision == revision
+        customer = func.coalesce(scope.c.customer, message.c.customer)
         self.connection.execute(
             insert(rows).from_select(
                 list(rows.c),
-                select(link.c.message_id, link.c.invoice, message.c.customer, message.c.state,
-                       message.c.reason, answer)
+                select(link.c.message_id, link.c.invoice, customer, message.c.state,
+                       message.c.reason, answer, message.c.revision)
                 .join(message, message.c.id == link.c.message_id)
                 .outerjoin(scope, scope.c.invoice == link.c.invoice)
-                .where(message.c.run_id == self.run.id, message.c.state.in_(states)),
+                .where(message.c.run_id == self.run.id, message.c.state.in_(states), chosen),
             )
         )  # fmt: skip
 
@@ -171,7 +198,7 @@ class Review:
             return Reevaluation(
                 excluded=self.exclusions(waiting),
                 addresses=self.address_changes(),
-                revived=list(self.connection.execute(self.revivable()).scalars()),
+                revived={row[0]: row[1] for row in self.connection.execute(self.revivable())},
                 renamed=self.renamed_rows(),
             )
 
@@ -200,8 +227,17 @@ class Review:
 
     def address_changes(self) -> list[AddressChange]:
         """Return the unsent messages whose customers have other addresses now."""
+        numbers = self.connection.execute(
+            select(self.rows.c.revision)
+            .distinct()
+            .where(self.rows.c.state.in_(WAITING_STATES))
+            .order_by(self.rows.c.revision)
+        ).scalars()
+        return [change for number in numbers.all() for change in self._address_changes(number)]
+
+    def _address_changes(self, revision: int) -> list[AddressChange]:
         rows, message = self.rows, self.database.tables.message
-        now = self.recipients(self.waiting)
+        now = self.recipients(self.waiting[revision])
         found = self.connection.execute(
             select(message.c.id, message.c.customer, message.c.recipients, now.c.recipients)
             .distinct()
@@ -209,25 +245,28 @@ class Review:
             .join(now, now.c.customer == message.c.customer)
             .where(
                 rows.c.state.in_(WAITING_STATES),
+                rows.c.revision == revision,
                 rows.c.reason.is_(None),
                 cast(message.c.recipients, Text) != now.c.recipients,
             )
             .order_by(message.c.id)
         )
         return [
-            AddressChange(key, customer, addresses_of(before), addresses_of(json.loads(after)))
+            AddressChange(
+                key, customer, revision, addresses_of(before), addresses_of(json.loads(after))
+            )
             for key, customer, before, after in found
         ]
 
     def revivable(self) -> Select[Any]:
-        """Select the messages all of whose invoices could be sent now."""
+        """Select the messages all of whose invoices could be sent now, and to which customer."""
         rows = self.rows
         blocked = func.sum(case((rows.c.reason.is_not(None), 1), else_=0))
         return (
-            select(rows.c.message_id)
+            select(rows.c.message_id, func.min(rows.c.customer))
             .where(rows.c.state.in_(FAILED_STATES), func.coalesce(rows.c.before, "") != LIMIT_CODE)
             .group_by(rows.c.message_id)
-            .having(blocked == 0)
+            .having(blocked == 0, func.min(rows.c.customer) == func.max(rows.c.customer))
             .order_by(rows.c.message_id)
         )
 
@@ -257,7 +296,7 @@ def review_run(
     database: Database,
     source: Source,
     run: RunRow,
-    waiting: Criteria,
+    waiting: Mapping[int, Criteria],
     *,
     failed: Criteria | None,
 ) -> Iterator[Review]:
@@ -267,7 +306,7 @@ def review_run(
         database: holds the ledger.
         source: what the billing data is now.
         run: whose rows.
-        waiting: what is asked about unsent rows, which keep their definition.
+        waiting: what is asked about unsent rows, which keep their definition, by its revision.
         failed: what is asked about rejected, failed, skipped and bounced rows; None to let
             them be.
 
