@@ -1,14 +1,19 @@
 """A process of its own that starts, restarts or stops a run, for tests that need several.
 
-Usage: billing_process.py CONFIG start|restart|stop. Prints one JSON object when it is done.
+Usage: billing_process.py CONFIG start|restart|stop [--mutant NAME] [--lease SECONDS].
+Prints one JSON object when it is done.
 """
 
+import argparse
 import json
+import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import mutants
 from billing_world import DEFINITION, TODAY
 from msgrun.config import load_config
 from msgrun.control.restart import restart
@@ -16,13 +21,39 @@ from msgrun.control.start import start
 from msgrun.control.stop import stop
 from msgrun.control.work import Ending
 from msgrun.errors import MsgrunError
+from msgrun.ledger import workers
 from msgrun.workspace import Workspace
 
 
-def launch(folder: Path, action: str) -> "subprocess.Popen[str]":
-    """Begin an action on the workspace of `folder` in a new process."""
-    command = [sys.executable, __file__, str(folder / "msgrun.toml"), action]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def launch(
+    folder: Path,
+    action: str,
+    *,
+    failpoint: str = "",
+    mutant: str = "",
+    lease: float = 0,
+    under: tuple[str, ...] = (),
+    **further: Any,
+) -> "subprocess.Popen[str]":
+    """Begin an action on the workspace of `folder` in a new process.
+
+    Args:
+        folder: where `msgrun.toml` is.
+        action: "start", "restart" or "stop".
+        failpoint: what MSGRUN_FAILPOINT says, e.g. "intent.committed=kill@3".
+        mutant: a fault of `mutants.py` to plant in the process.
+        lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
+        under: a command to run it under, e.g. strace with its options.
+        further: for `Popen`.
+    """
+    command = [*under, sys.executable, __file__, str(folder / "msgrun.toml"), action]
+    if mutant:
+        command += ["--mutant", mutant]
+    if lease:
+        command += ["--lease", str(lease)]
+    environment = os.environ | ({"MSGRUN_FAILPOINT": failpoint} if failpoint else {})
+    usual: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment}
+    return subprocess.Popen(command, **(usual | further))
 
 
 def answer_of(process: "subprocess.Popen[str]", timeout: float = 60) -> dict[str, Any]:
@@ -43,9 +74,20 @@ def _act(workspace: Workspace, action: str) -> Ending | None:
 
 def main() -> int:
     """Run one action; return its exit code."""
-    workspace = Workspace.of(load_config(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config", type=Path)
+    parser.add_argument("action", choices=["start", "restart", "stop"])
+    parser.add_argument("--mutant")
+    parser.add_argument("--lease", type=float)
+    given = parser.parse_args()
+    if given.mutant:
+        mutants.plant(given.mutant)
+    if given.lease:
+        mutants.replace(workers, "LEASE", timedelta(seconds=given.lease))
+        mutants.replace(workers, "HEARTBEAT", timedelta(seconds=given.lease / 6))
+    workspace = Workspace.of(load_config(given.config))
     try:
-        ending = _act(workspace, sys.argv[2])
+        ending = _act(workspace, given.action)
     except MsgrunError as error:
         print(json.dumps({"error": error.code, "message": error.message}))
         return error.exit_code

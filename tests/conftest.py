@@ -1,4 +1,7 @@
-"""Databases for every test: SQLite as a file, PostgreSQL as a server of this session's own."""
+"""Databases for every test: SQLite as a file, PostgreSQL as a server of this session's own.
+
+Also the campaign's tally, which every fault adds its figures to.
+"""
 
 import shutil
 import tempfile
@@ -12,10 +15,26 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
+from campaign import Tally
 from msgrun.database import Database
 
 _TEMPLATE = "msgrun_template"
 _numbers = count(1)
+_tally = Tally()
+
+
+@pytest.fixture(scope="session")
+def tally() -> Tally:
+    """The figures of the fault campaign; they are printed at the end."""
+    return _tally
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the campaign's figures."""
+    if _tally.rows:
+        terminalreporter.section("fault campaign")
+        for line in _tally.lines():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
