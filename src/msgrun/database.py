@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func,
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine import URL, make_url
 
+from msgrun.clock import steady_clock
 from msgrun.errors import DatabaseError, MsgrunError
 from msgrun.schema import REVISION, Tables, tables
 
@@ -36,13 +37,20 @@ class Database:
     Args:
         url: an SQLAlchemy URL; SQLite paths are absolute, PostgreSQL means psycopg 3.
         attach: further SQLite files by name, visible (read-only) to `read(attach=True)` alone.
+        clock: the host's clock, on SQLite; by default one that nobody can set in mid-run.
     """
 
-    def __init__(self, url: str, attach: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        attach: Mapping[str, Path] | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         self.url: URL = make_url(url)
         self.dialect = self.url.get_backend_name()
         self.tables: Tables = tables(self.dialect)
         self.attach = dict(attach or {})
+        self._clock = clock or steady_clock()
         self._engine = self._make_engine()
 
     @property
@@ -132,7 +140,7 @@ class Database:
     def now(self, connection: Connection) -> datetime:
         """Return the clock that leases and permits go by: the server's, or the host's on SQLite."""
         if self.is_sqlite:
-            return datetime.now(UTC)
+            return self._clock()
         instant: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return instant.astimezone(UTC)
 

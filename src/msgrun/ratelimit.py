@@ -21,7 +21,8 @@ def permits(
     The first permit after a pause is due at once; unused time is not saved up.
     A permit once returned here is spent: it is never given back.
     """
-    free = max(next_free_at or now, now)
+    # A clock that was set back must not hold everything up until it has caught up.
+    free = max(min(next_free_at or now, now + HORIZON + every), now)
     if not every:
         return [now] * wanted, free
     moments: list[datetime] = []

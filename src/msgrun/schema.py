@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from msgrun.states import LIVE, MessageState, RunStatus
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration; a database of another revision is refused (MR001)."""
 
 RELATIONS: Final = ("customers", "addresses", "clusters", "invoices", "documents")
@@ -242,6 +242,7 @@ def _run_tables(make: "_Maker") -> dict[str, Table]:
         "server",
         Column("name", Text, primary_key=True),  # name in msgrun.toml
         Column("next_free_at", Timestamp),  # GCRA: when the next permit is due
+        Column("closed_until", Timestamp),  # its daily quota was used up: not before
     )
     return {
         "run": run,
@@ -268,6 +269,8 @@ def _message_tables(make: "_Maker", run: Table) -> dict[str, Table]:
         Column("date", Timestamp),  # header Date, set at the first intent
         Column("sha256", Text),  # of the bytes, set at intent
         Column("size", Integer),  # bytes, set at intent
+        Column("context", JsonText),  # what it was composed from, kept while it may be in doubt
+        Column("doubted_at", Timestamp),  # first in doubt then: its bytes may never change
         Column("attempts", Integer, nullable=False),  # tries that cost the message something
         Column("due_at", Timestamp),  # deferred: not before
         Column("deadline_at", Timestamp),  # deferred: not after

@@ -13,6 +13,7 @@ from msgrun.config import Config, DefinitionConfig, SenderConfig, ServerConfig, 
 from msgrun.database import Database
 from msgrun.eligibility import Criteria
 from msgrun.errors import ComposeError, NotFoundError, PreflightError, UsageError
+from msgrun.ledger.journal import Journals
 from msgrun.ledger.rows import Frozen
 from msgrun.model import Selection
 from msgrun.ratelimit import interval
@@ -58,6 +59,11 @@ class Workspace:
         database = Database(config.database_url(), config.attach_paths())
         root = config.resolve(config.source.documents_root)
         return cls(config, database, Source(database, config.source.relations, root))
+
+    @property
+    def journals(self) -> Journals:
+        """Where this host keeps answers that the database cannot take."""
+        return Journals.of(self.database, self.config.path.parent)
 
     def freeze(self, name: str) -> Frozen:
         """Return a definition with its template texts, as they are today.

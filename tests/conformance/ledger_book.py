@@ -85,7 +85,7 @@ class Book:
         with self.database.write() as connection:
             return messages.intend(
                 connection, self.tables, run_id=self.run.id, message_id=key,
-                token=token or self.token, date=NOW, sha256="ab", size=7, now=now,
+                token=token or self.token, date=NOW, sha256="ab", size=7, context={}, now=now,
             )  # fmt: skip
 
     def settle(

@@ -1,7 +1,7 @@
 """What an outcome does to its message, and when the server is given up for now."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -9,16 +9,16 @@ from msgrun.delivery.policy import (
     FIRST_RETRY,
     LONGEST_RETRY,
     PATIENCE,
+    QUOTA_PAUSE,
     SAME_REFUSALS,
     Patience,
     Refusals,
-    retry_at,
+    is_quota,
+    retry_in,
     settlement_of,
 )
 from msgrun.model import Outcome, Reply, Stage, Verdict
 from msgrun.states import MessageState
-
-NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
 
 class Fixed(random.Random):
@@ -55,26 +55,42 @@ def outcome(verdict: Verdict, stage: Stage, reply: Reply | None = None) -> Outco
 def test_an_outcome_settles_its_message(
     said: Outcome, state: str, reason: str | None, counts: bool
 ) -> None:
-    settled = settlement_of(said, 0, NOW, Fixed(0))
+    settled = settlement_of(said, 0, Fixed(0))
     assert settled is not None
     assert (settled.to, settled.reason, settled.counts) == (MessageState(state), reason, counts)
-    assert (settled.due_at is not None) == (state == "deferred")
+    assert (settled.retry_in is not None) == (state == "deferred")
 
 
 @pytest.mark.parametrize("stage", set(Stage) - {Stage.DOT})
 def test_a_server_fault_before_the_dot_gives_the_message_back_unspent(stage: Stage) -> None:
-    assert settlement_of(outcome(Verdict.SERVER_FAULT, stage), 0, NOW, Fixed(0)) is None
+    assert settlement_of(outcome(Verdict.SERVER_FAULT, stage), 0, Fixed(0)) is None
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 5, 1000])
 def test_a_retry_is_due_after_five_minutes_at_the_earliest_and_four_hours_at_the_latest(
     attempts: int,
 ) -> None:
-    assert retry_at(NOW, attempts, Fixed(0)) == NOW + FIRST_RETRY
-    latest = retry_at(NOW, attempts, Fixed(1))
-    assert NOW + 2 * FIRST_RETRY <= latest <= NOW + LONGEST_RETRY
+    assert retry_in(attempts, Fixed(0)) == FIRST_RETRY
+    assert 2 * FIRST_RETRY <= retry_in(attempts, Fixed(1)) <= LONGEST_RETRY
     assert timedelta(minutes=5) == FIRST_RETRY
     assert timedelta(hours=4) == LONGEST_RETRY
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "pause"),
+    [
+        (Stage.DOT, Reply(550, "5.4.5", "Daily user sending limit exceeded"), QUOTA_PAUSE),
+        (Stage.DOT, Reply(454, "4.7.0", "Throttling failure"), FIRST_RETRY),
+    ],
+)
+def test_a_message_that_met_the_quota_waits_for_the_next_day_and_loses_no_try(
+    stage: Stage, reply: Reply, pause: timedelta
+) -> None:
+    said = outcome(Verdict.SERVER_FAULT, stage, reply)
+    settled = settlement_of(said, 0, Fixed(0))
+    assert settled is not None
+    assert (settled.to, settled.retry_in, settled.counts) == ("deferred", pause, False)
+    assert is_quota(said) == (pause is QUOTA_PAUSE)
 
 
 def test_patience_ends_after_some_rounds_of_trouble_in_a_row() -> None:
@@ -109,6 +125,15 @@ def test_the_same_refusal_of_five_recipients_in_a_row_pauses() -> None:
     refusals = Refusals()
     noted = [refusals.note(refused(), [f"c{number}@x.test"]) for number in range(SAME_REFUSALS)]
     assert noted == [False] * (SAME_REFUSALS - 1) + [True]
+
+
+def test_the_same_refusal_that_names_each_recipient_is_the_same() -> None:
+    refusals = Refusals()
+    for number in range(SAME_REFUSALS):
+        address = f"c{number}@x.test"
+        said = refused(f"<{address}>: Relay access denied, id 4XY{number}")
+        last = refusals.note(said, [address])
+    assert last
 
 
 def test_the_same_recipient_refused_again_is_no_streak() -> None:

@@ -20,6 +20,7 @@ from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
 from msgrun.cli.opening import Invocation
 from msgrun.cli.plan import plan
+from msgrun.cli.resolve import resolve
 from msgrun.cli.restart import restart
 from msgrun.cli.results import results
 from msgrun.cli.runs import runs
@@ -49,6 +50,7 @@ _COMMANDS = (
     ("stop", stop, "msgrun stop"),
     ("restart", restart, "msgrun restart 7 --failed"),
     ("cancel", cancel, "msgrun cancel 7"),
+    ("resolve", resolve, 'msgrun resolve 12 13 --sent --because "seen in the relay\'s log"'),
     ("runs", runs, "msgrun runs --json"),
     ("show", show, "msgrun show 7"),
     ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from msgrun.control.work import (
     Ending,
     deliver,
+    merge_journals,
     recover_dead,
     recover_definition,
     summary_of,
@@ -18,7 +20,8 @@ from msgrun.control.work import (
 )
 from msgrun.errors import AlreadyRunningError, UsageError
 from msgrun.events import Listener, ServerTrouble, ignore
-from msgrun.ledger import messages, runs, views, workers
+from msgrun.failpoints import reach
+from msgrun.ledger import messages, runs, servers, views, workers
 from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.workers import definition_lock
 from msgrun.planning.amend import Amendment
@@ -46,7 +49,9 @@ class Proposal:
     Attributes:
         never_tried: pending messages that would be sent.
         deferred: deferred messages that would be sent now.
+        resends: messages that were in doubt, to be sent again as a person decided.
         in_doubt: messages that stay as they are.
+        closed_until: the server's daily quota is used up until then: the deferred wait for it.
         review: what today's data changes.
         checked: what the pre-flight found.
     """
@@ -54,14 +59,17 @@ class Proposal:
     run: RunRow
     never_tried: int
     deferred: int
+    resends: int
     in_doubt: int
+    closed_until: datetime | None
     review: Reevaluation
     checked: Preflight
 
     @property
     def to_send(self) -> int:
         """How many messages would be sent, as far as is known before collating."""
-        return self.never_tried + self.deferred + len(self.review.revived)
+        unsent = self.never_tried + self.deferred + self.resends
+        return unsent + len(self.review.revived)
 
     @property
     def empty(self) -> bool:
@@ -104,6 +112,7 @@ def restart(
         UsageError: the run was cancelled.
     """
     database = workspace.database
+    merge_journals(workspace)
     run = _restartable(workspace, reference)
     _wait_out_lease(workspace, run, listener)
     with ExitStack() as stack:
@@ -112,6 +121,7 @@ def restart(
         recover_definition(workspace, run.definition, lock_is_ours=True)
         with database.write() as connection:
             run = recover_dead(workspace, connection, run, lock_is_ours=True)
+        reach("recover.committed")
         with _reviewed(workspace, run, failed=failed) as (proposal, frozen, review):
             if proposal.empty and run.status is RunStatus.FINISHED:
                 note = f"run {run.id} has nothing left to send"
@@ -191,12 +201,16 @@ def _propose(
     gone = {(each.message_id, each.invoice) for each in result.excluded}
     revived = result.revived
     states = {M.PENDING: 0, M.DEFERRED: 0}
+    resends = 0
     leaving: dict[int, Wanted] = {}
     again: Wanted = []
     database = workspace.database
     with database.read() as connection, connection.begin():
         run_messages = partial(views.messages, connection, database.tables, run_id=run.id)
         for message in run_messages(states=tuple(states)):
+            if message.doubted_at is not None:
+                resends += 1
+                continue
             left = tuple(each for each in message.invoices if (message.id, each) not in gone)
             if left:
                 states[message.state] += 1
@@ -213,10 +227,20 @@ def _propose(
         run=run,
         never_tried=states[M.PENDING],
         deferred=states[M.DEFERRED],
+        resends=resends,
+        closed_until=closed_until(workspace, frozen),
         in_doubt=summary_of(workspace, run.id).messages.in_doubt,
         review=result,
         checked=check_contexts(sample),
     )
+
+
+def closed_until(workspace: Workspace, frozen: Frozen) -> datetime | None:
+    """Return until when the daily quota of a definition's server is used up; None if it is not."""
+    database = workspace.database
+    name, _ = workspace.server_of(frozen)
+    with database.read() as connection, connection.begin():
+        return servers.closed_until(connection, database.tables, name, database.now(connection))
 
 
 def _contexts(
@@ -243,7 +267,9 @@ def _apply(
         amendment.apply(now)
         if failed:
             amendment.revive(frozen, now, message_id_domain(workspace.sender_of(frozen)))
-        messages.make_due(connection, database.tables, run.id, now)
+        name, _ = workspace.server_of(frozen)
+        if servers.closed_until(connection, database.tables, name, now) is None:
+            messages.make_due(connection, database.tables, run.id, now)
         return take_on(workspace, connection, run)
 
 

@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from msgrun.control.restart import resume
-from msgrun.control.work import RECOVERED, Ending, deliver, recover_definition, summary_of, take_on
+from msgrun.control.restart import closed_until, resume
+from msgrun.control.work import (
+    RECOVERED,
+    Ending,
+    deliver,
+    merge_journals,
+    recover_definition,
+    summary_of,
+    take_on,
+)
 from msgrun.errors import ExitCode
 from msgrun.events import Listener, ignore
 from msgrun.ledger import runs
@@ -63,9 +71,10 @@ def start(
         AlreadyRunningError: the definition has a live run.
     """
     frozen = workspace.freeze(name)
+    merge_journals(workspace)
     _refuse_when_live(workspace, name)
     if once and (earlier := _earlier_run(workspace, frozen, selection)) is not None:
-        return _once(workspace, earlier, wait=wait, listener=listener)
+        return _once(workspace, frozen, earlier, wait=wait, listener=listener)
     criteria = workspace.criteria(frozen, selection)
     with ExitStack() as stack:
         with draft_run(workspace.database, workspace.source, frozen, criteria) as draft:
@@ -107,7 +116,9 @@ def _earlier_run(workspace: Workspace, frozen: Frozen, selection: Selection) -> 
     return None
 
 
-def _once(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) -> Ending:
+def _once(
+    workspace: Workspace, frozen: Frozen, run: RunRow, *, wait: bool, listener: Listener
+) -> Ending:
     """Leave a finished run be, resume an unfinished one, respect a person and the leak guard."""
     if run.status is RunStatus.FINISHED:
         note = f"run {run.id} has already finished: nothing to do"
@@ -117,6 +128,11 @@ def _once(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) 
         return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.INCOMPLETE)
     if run.status is RunStatus.PAUSED and run.reason == "MR512":
         note = f"run {run.id} was paused by the leak guard (MR512): a person has to look"
+        return Ending(summary_of(workspace, run.id), note=note)
+    if run.status is RunStatus.PAUSED and (until := closed_until(workspace, frozen)) is not None:
+        note = (
+            f"run {run.id} is paused: the server's daily quota is used up until {until:%F %R} UTC"
+        )
         return Ending(summary_of(workspace, run.id), note=note)
     return resume(workspace, run, wait=wait, listener=listener)
 

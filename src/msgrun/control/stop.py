@@ -5,10 +5,10 @@ from typing import Final
 
 from sqlalchemy import update
 
-from msgrun.control.work import Ending, recover_dead, summary_of
+from msgrun.control.work import Ending, merge_journals, recover_dead, summary_of
 from msgrun.errors import AlreadyRunningError, ExitCode, UsageError
 from msgrun.ledger import runs, workers
-from msgrun.ledger.messages import hold
+from msgrun.ledger.messages import give_up_resends, hold
 from msgrun.ledger.rows import RunRow
 from msgrun.states import LIVE, MessageState, RunStatus
 from msgrun.workspace import Workspace
@@ -24,6 +24,7 @@ def stop(workspace: Workspace, reference: str) -> Ending:
         NotFoundError: no such run.
     """
     database, tables = workspace.database, workspace.database.tables
+    merge_journals(workspace)
     with database.write() as connection:
         run = runs.find_run(connection, tables, reference, prefer_live=True)
         now = database.now(connection)
@@ -81,6 +82,7 @@ def cancel(workspace: Workspace, reference: str) -> Ending:
         AlreadyRunningError: its worker still waits for answers.
     """
     database, tables = workspace.database, workspace.database.tables
+    merge_journals(workspace)
     with database.read() as connection, connection.begin():
         run = runs.find_run(connection, tables, reference)
     if run.status is RunStatus.CANCELLED:
@@ -101,12 +103,14 @@ def cancel(workspace: Workspace, reference: str) -> Ending:
                 f"`msgrun stop {run.id}` stops it",
             )
         message = tables.message
+        unsent = (
+            message.c.run_id == run.id,
+            message.c.state.in_((MessageState.PENDING, MessageState.DEFERRED)),
+        )
+        give_up_resends(connection, tables, unsent, now)
         given_up = connection.execute(
             update(message)
-            .where(
-                message.c.run_id == run.id,
-                message.c.state.in_((MessageState.PENDING, MessageState.DEFERRED)),
-            )
+            .where(*unsent)
             .values(state=MessageState.SKIPPED, reason="MR128", due_at=None, updated_at=now)
             .returning(message.c.id)
         )

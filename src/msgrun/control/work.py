@@ -15,6 +15,7 @@ from msgrun.delivery.drain import Drain
 from msgrun.delivery.job import Job
 from msgrun.errors import AlreadyRunningError, ExitCode
 from msgrun.events import Event, Listener, RunEnded, RunStarted
+from msgrun.failpoints import reach
 from msgrun.ledger import messages, runs, views, workers
 from msgrun.ledger.rows import Frozen, RunRow, Summary
 from msgrun.states import LIVE, UNSENT, RunStatus
@@ -62,6 +63,15 @@ def summary_of(workspace: Workspace, run_id: int) -> Summary:
         return views.summarize(connection, database.tables, run)
 
 
+def merge_journals(workspace: Workspace) -> None:
+    """Bring answers that the database could not take into the ledger, before anything else.
+
+    Raises:
+        DatabaseError: it still does not take them.
+    """
+    workspace.journals.merge(workspace.database)
+
+
 def recover_dead(
     workspace: Workspace, connection: Connection, run: RunRow, *, lock_is_ours: bool
 ) -> RunRow:
@@ -106,6 +116,7 @@ def recover_definition(workspace: Workspace, definition: str, *, lock_is_ours: b
             connection, database.tables, limit=10, definition=definition, live=True
         ):
             recover_dead(workspace, connection, run, lock_is_ours=lock_is_ours)
+    reach("recover.committed")
 
 
 def take_on(workspace: Workspace, connection: Connection, run: RunRow) -> int:
@@ -137,6 +148,7 @@ def deliver(
     """
     listener = _harmless(listener)
     job = _job(workspace, run_id, token, wait=wait, listener=listener)
+    reach("plan.written")
     status, interrupted = asyncio.run(_drain(job))
     summary = summary_of(workspace, run_id)
     listener(RunEnded(run_id, status, summary.run.reason, summary.run.detail))
@@ -184,6 +196,7 @@ def _job(workspace: Workspace, run_id: int, token: int, *, wait: bool, listener:
         source=workspace.source,
         run=run,
         token=token,
+        journal=workspace.journals.open(token),
         revisions={
             number: workspace.revision(each, run.selection) for number, each in frozen.items()
         },

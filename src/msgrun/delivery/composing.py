@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,20 +11,24 @@ from sqlalchemy import Connection
 
 from msgrun.compose.message import compose
 from msgrun.delivery.job import Job
-from msgrun.errors import ComposeError
+from msgrun.errors import ComposeError, DatabaseError
+from msgrun.failpoints import reach
+from msgrun.ledger.context import context_of
 from msgrun.ledger.rows import Claim
 from msgrun.model import ComposedMessage, Envelope, MessageContext
+from msgrun.source import Source
 from msgrun.workspace import Revision
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A claimed message, composed. `invoices` are the numbers as people see them."""
+    """A claimed message, composed from `context`. `invoices` are numbers as people see them."""
 
     claim: Claim
     invoices: tuple[str, ...]
     envelope: Envelope
     message: ComposedMessage
+    context: MessageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +65,63 @@ class Composer:
         self._thread.shutdown()
 
     def _compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
-        if self._connection is None:
-            self._connection = self._stack.enter_context(self._job.database.read(attach=True))
+        try:
+            if self._connection is None:
+                self._connection = self._stack.enter_context(self._job.database.read(attach=True))
+            return self._compose_on(self._connection, claims)
+        except DatabaseError:
+            # The connection may be gone: the next try opens another one.
+            self._connection = None
+            with suppress(DatabaseError):
+                self._stack.close()
+            raise
+
+    def _compose_on(
+        self, connection: Connection, claims: Sequence[Claim]
+    ) -> list[Ready | Unsendable]:
         made: dict[int, Ready | Unsendable] = {}
-        for number in {claim.revision for claim in claims}:
-            revision = self._job.revisions[number]
-            group = [claim for claim in claims if claim.revision == number]
-            with self._connection.begin():
-                contexts = self._job.source.load(
-                    self._connection,
-                    [(claim.customer, claim.invoices) for claim in group],
-                    key=revision.key,
-                    transformations=revision.transformations,
-                )
-            for claim, context in zip(group, contexts, strict=True):
-                made[claim.id] = _compose_one(revision, claim, context)
+        with self._job.database.translated():
+            for number in {claim.revision for claim in claims}:
+                revision = self._job.revisions[number]
+                group = [claim for claim in claims if claim.revision == number]
+                with connection.begin():
+                    composed = _compose_group(connection, self._job.source, revision, group)
+                made |= {claim.id: each for claim, each in zip(group, composed, strict=True)}
+        reach("compose.done")
         return [made[claim.id] for claim in claims]
+
+
+def compose_claim(
+    connection: Connection, source: Source, revision: Revision, claim: Claim
+) -> Ready | Unsendable:
+    """Compose one message from what the source has now, or a resend from what was stored.
+
+    Raises:
+        SourceError: the billing data is not as the contract wants it.
+    """
+    return _compose_group(connection, source, revision, [claim])[0]
+
+
+def _compose_group(
+    connection: Connection, source: Source, revision: Revision, claims: Sequence[Claim]
+) -> list[Ready | Unsendable]:
+    contexts = source.load(
+        connection,
+        [(claim.customer, claim.invoices) for claim in claims],
+        key=revision.key,
+        transformations=revision.transformations,
+    )
+    return [
+        _compose_one(revision, claim, context)
+        for claim, context in zip(claims, contexts, strict=True)
+    ]
 
 
 def _compose_one(
     revision: Revision, claim: Claim, context: MessageContext | None
 ) -> Ready | Unsendable:
+    if claim.resend is not None and claim.resend.context:
+        context = context_of(claim.resend.context, context)
     if context is None:
         what = f"customer {claim.customer} or invoice {', '.join(claim.invoices)}"
         gone = ComposeError("MR121", f"{what} is no longer in the billing data")
@@ -98,4 +138,7 @@ def _compose_one(
         )
     except ComposeError as error:
         return Unsendable(claim, labels, error)
-    return Ready(claim, labels, envelope, message)
+    if claim.resend is not None and claim.resend.sha256 != message.sha256:
+        other = ComposeError("MR507", "its bytes would differ from those that may have left")
+        return Unsendable(claim, labels, other)
+    return Ready(claim, labels, envelope, message, context)

@@ -5,10 +5,13 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
+from msgrun.clock import boot_seconds
 from msgrun.delivery.feeder import Feeder
-from msgrun.delivery.floor import Floor, boot_seconds
+from msgrun.delivery.floor import Floor
 from msgrun.delivery.job import Job
 from msgrun.delivery.sender import Sender
+from msgrun.errors import DatabaseError
+from msgrun.failpoints import reach
 from msgrun.ledger import runs, workers
 from msgrun.states import RunStatus
 
@@ -26,6 +29,8 @@ class Drain:
         self._job = job
         self._tables = job.database.tables
         self._floor = Floor(job)
+        self._next_beat = 0.0
+        self._drained = False
 
     async def run(self) -> RunStatus:
         """Drain the run; return the status that it is left in.
@@ -33,7 +38,9 @@ class Drain:
         Raises:
             MsgrunError: ledger or source cannot be used; the next start recovers what was held.
         """
+        merged = False
         try:
+            await self._show_life()
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch())
                 async with asyncio.TaskGroup() as work:
@@ -41,10 +48,16 @@ class Drain:
                     for _ in range(self._job.connections):
                         work.create_task(Sender(self._floor).serve())
                 watch.cancel()
-            return await self._floor.write(self._finish)
+            if self._floor.error is not None:
+                raise self._floor.error
+            status = await self._floor.write(self._finish)
+            reach("finish.committed")
+            merged = True
+            return status
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
+            self._job.journal.close(merged=merged)
             self._floor.writer.close()
 
     def stop(self, why: str) -> None:
@@ -59,29 +72,36 @@ class Drain:
 
     async def _watch(self) -> None:
         """Extend the lease; look for a stop; say when no connection stands before its dot."""
-        floor = self._floor
-        next_beat = boot_seconds() + workers.HEARTBEAT.total_seconds()
-        drained = False
-        while True:
-            if not floor.halt.is_set():
-                status = await floor.write(self._status)
-                if status is not RunStatus.RUNNING:
-                    self.stop("asked to stop")
-            if floor.halt.is_set() and not floor.near_dot and not drained:
-                drained = True
-                await floor.write(
-                    lambda connection: workers.set_drained(
-                        connection, self._tables, self._job.token
-                    )
-                )
-            if boot_seconds() >= next_beat:
-                asked = boot_seconds()
-                if await floor.write(self._beat):
-                    floor.lease_over = asked + workers.LEASE.total_seconds()
-                else:
-                    self.stop("another process held this worker for dead and took over")
-                next_beat = asked + workers.HEARTBEAT.total_seconds()
+        while self._floor.error is None:
+            try:
+                await self._look()
+            except DatabaseError as error:
+                self._floor.fail(error)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        floor = self._floor
+        if not floor.halt.is_set():
+            status = await floor.write(self._status)
+            if status is not RunStatus.RUNNING:
+                self.stop("asked to stop")
+        if floor.halt.is_set() and not floor.near_dot and not self._drained:
+            self._drained = True
+            await floor.write(
+                lambda connection: workers.set_drained(connection, self._tables, self._job.token)
+            )
+        if boot_seconds() >= self._next_beat:
+            await self._show_life()
+
+    async def _show_life(self) -> None:
+        asked = boot_seconds()
+        if await self._floor.write(self._beat):
+            # Counted from before the write: by our clock the lease never lasts longer than by
+            # the database's.
+            self._floor.lease_over = asked + workers.LEASE.total_seconds()
+        else:
+            self.stop("another process held this worker for dead and took over")
+        self._next_beat = asked + workers.HEARTBEAT.total_seconds()
 
     def _status(self, connection: Connection) -> RunStatus:
         run = self._tables.run
@@ -107,6 +127,7 @@ class Drain:
             status = RunStatus.STOPPED
             runs.move_run(connection, tables, run_id, status, now)
         workers.end(connection, tables, [self._job.token], now)
+        reach("finish.writing")
         return status
 
 

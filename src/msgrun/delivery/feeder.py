@@ -1,15 +1,18 @@
 """The feeder: claims messages, has them composed, and knows when nothing is left."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
-from msgrun.delivery.composing import Composer
-from msgrun.delivery.floor import Floor
-from msgrun.errors import SourceError
+from msgrun.clock import boot_seconds
+from msgrun.delivery.composing import Composer, Ready, Unsendable
+from msgrun.delivery.floor import DATABASE_PATIENCE, Floor
+from msgrun.errors import DatabaseError, SourceError
 from msgrun.events import WaitingForDeferred
+from msgrun.failpoints import reach
 from msgrun.ledger import messages, workers
 from msgrun.ledger.rows import Claim
 from msgrun.states import MessageState, RunStatus
@@ -37,6 +40,8 @@ class Feeder:
                     await self._compose(composer, claims)
                 elif not await self._more_may_come():
                     return
+        except DatabaseError as error:
+            floor.fail(error)
         finally:
             composer.close()
             for _ in range(self._job.connections):
@@ -45,64 +50,104 @@ class Feeder:
     async def _compose(self, composer: Composer, claims: Sequence[Claim]) -> None:
         """Queue what was composed; when the source itself is broken, pause the run."""
         floor = self._floor
+        ids = [claim.id for claim in claims]
         try:
-            composed = await composer.compose(claims)
+            composed = await self._composed(composer, claims)
         except SourceError as error:
             floor.halt_with(RunStatus.PAUSED, "MR006", error.message)
-            await floor.release([claim.id for claim in claims])
-            floor.claimed -= len(claims)
+            await floor.release(ids)
+            floor.held.difference_update(ids)
             return
         for ready in composed:
             floor.queue.put_nowait(ready)
 
+    async def _composed(
+        self, composer: Composer, claims: Sequence[Claim]
+    ) -> Sequence[Ready | Unsendable]:
+        """Compose; a database that went away is waited for as in `Floor.write`."""
+        until = boot_seconds() + DATABASE_PATIENCE
+        while True:
+            try:
+                return await composer.compose(claims)
+            except DatabaseError:
+                if boot_seconds() >= until or self._floor.error is not None:
+                    raise
+                await self._floor.pause(_LOOK_AGAIN_SECONDS, self._floor.halt)
+
     async def _claim(self) -> Sequence[Claim]:
         job, floor = self._job, self._floor
         ahead = 3 * job.connections
-        if floor.claimed > ahead - job.connections:
+        if len(floor.held) > ahead - job.connections:
             return ()
+        tries = 0
 
-        def work(connection: Connection) -> Sequence[Claim]:
+        def work(connection: Connection) -> Sequence[tuple[Claim, float]]:
+            nonlocal tries
             now = job.database.now(connection)
+            heard = boot_seconds()
+            if tries:
+                # The COMMIT before this one may have happened: those claims are nobody's.
+                messages.release_unknown(
+                    connection, self._tables, token=job.token, known=floor.held, now=now
+                )
+            tries += 1
             messages.wake_deferred(connection, self._tables, job.run.id, now)
-            return messages.claim(
+            claims = messages.claim(
                 connection,
                 self._tables,
                 run_id=job.run.id,
                 server=job.server,
                 token=job.token,
-                wanted=ahead - floor.claimed,
+                wanted=ahead - len(floor.held),
                 every=job.every,
                 now=now,
                 lease=workers.LEASE,
             )
+            return [(each, heard + (each.not_before - now).total_seconds()) for each in claims]
 
         claims = await floor.write(work)
-        floor.claimed += len(claims)
-        return claims
+        reach("claim.written")
+        for claim, leaves_at in claims:
+            floor.held.add(claim.id)
+            floor.leaves_at[claim.id] = leaves_at
+        return [claim for claim, _ in claims]
 
     async def _more_may_come(self) -> bool:
         """Wait until a claim may find something again; False when nothing is left to do here."""
         floor = self._floor
-        if floor.claimed:
+        if floor.held:
             await floor.pause(_LOOK_AGAIN_SECONDS, floor.stirred)
             return True
-        pending, deferred, due = await floor.write(self._left)
-        if pending:
+        left = await floor.write(self._left)
+        if left.pending:
             await floor.pause(_LOOK_AGAIN_SECONDS, floor.stirred)
             return True
-        if due is None:
+        if left.due is None:
             return False
         if not self._job.wait:
-            floor.ending = (RunStatus.WAITING, "MR505", f"{deferred} deferred")
+            floor.ending = (RunStatus.WAITING, "MR505", f"{left.deferred} deferred")
             return False
-        self._job.listener(WaitingForDeferred(due, deferred))
-        await floor.pause((due - datetime.now(UTC)).total_seconds(), floor.halt)
+        self._job.listener(WaitingForDeferred(left.due, left.deferred))
+        await floor.pause(left.due_in, floor.halt)
         return True
 
-    def _left(self, connection: Connection) -> tuple[int, int, datetime | None]:
+    def _left(self, connection: Connection) -> "_Left":
         run_id = self._job.run.id
-        return (
+        due = messages.next_due(connection, self._tables, run_id)
+        now = self._job.database.now(connection)
+        return _Left(
             messages.count_in(connection, self._tables, run_id, (MessageState.PENDING,)),
             messages.count_in(connection, self._tables, run_id, (MessageState.DEFERRED,)),
-            messages.next_due(connection, self._tables, run_id),
+            due,
+            (due - now).total_seconds() if due else 0.0,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a run has left that nobody holds; `due` is by the database's clock."""
+
+    pending: int
+    deferred: int
+    due: datetime | None
+    due_in: float

@@ -1,26 +1,28 @@
 """What feeder, senders and watch of one worker share."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
+from msgrun.clock import boot_seconds
 from msgrun.delivery.composing import Ready, Unsendable
 from msgrun.delivery.job import Job
 from msgrun.delivery.policy import Patience, Refusals
+from msgrun.errors import DatabaseError, MsgrunError
 from msgrun.events import Stopping
-from msgrun.ledger import messages, workers
+from msgrun.ledger import messages
 from msgrun.ledger.writer import Writer
 from msgrun.states import RunStatus
 
 T = TypeVar("T")
 
 
-def boot_seconds() -> float:
-    """Return a clock that goes on while the machine sleeps, for leases."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+DATABASE_PATIENCE: Final = 10.0
+"""Seconds in which a database that went away may come back, before sending stops."""
+
+_DATABASE_RETRY_SECONDS: Final = 0.2
 
 
 class Floor:
@@ -31,7 +33,10 @@ class Floor:
         halt: set when nothing new may start.
         stirred: set whenever a message was settled, or the halt came.
         ending: status, reason and detail that the run is left with; None: finished.
-        claimed: messages held and neither settled nor released.
+        error: why the ledger cannot be written any more; the run is left as it is then.
+        held: messages claimed and neither settled nor released.
+        leaves_at: when the rate lets each of them leave, on `boot_seconds`.
+        intents_lost: intents in a row that the database did not take.
         near_dot: connections between intent and dot.
         unspent: sending tasks that have not come to their intent.
         lease_over: on `boot_seconds`, when our claims are no longer ours.
@@ -44,12 +49,15 @@ class Floor:
         self.halt = asyncio.Event()
         self.stirred = asyncio.Event()
         self.ending: tuple[RunStatus, str | None, str | None] | None = None
+        self.error: MsgrunError | None = None
         self.patience = Patience()
         self.refusals = Refusals()
-        self.claimed = 0
+        self.held: set[int] = set()
+        self.leaves_at: dict[int, float] = {}
+        self.intents_lost = 0
         self.near_dot = 0
         self.unspent: set[asyncio.Task[None]] = set()
-        self.lease_over = boot_seconds() + workers.LEASE.total_seconds()
+        self.lease_over = 0.0
 
     def halt_with(self, status: RunStatus, reason: str | None, detail: str) -> None:
         """Start nothing new; the first reason to halt is the one that is kept."""
@@ -59,12 +67,39 @@ class Floor:
             self.stirred.set()
             self.job.listener(Stopping(detail))
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run a ledger write; see `Writer.submit`."""
-        return await self.writer.submit(work)
+    def fail(self, error: MsgrunError) -> None:
+        """Stop sending because the ledger cannot be written; what has left is still waited for."""
+        if self.error is None:
+            self.error = error
+        self.halt_with(RunStatus.STOPPED, None, error.message)
+
+    async def write(
+        self, work: Callable[[Connection], T], patience: float = DATABASE_PATIENCE
+    ) -> T:
+        """Run a ledger write (see `Writer.submit`) until the database takes it.
+
+        Args:
+            work: is made again when the database went away or its COMMIT is in doubt.
+            patience: seconds in which it is; 0 to learn of the first trouble.
+
+        Raises:
+            DatabaseError: it did not take it in time.
+        """
+        until = boot_seconds() + patience
+        while True:
+            try:
+                return await self.writer.submit(work)
+            except DatabaseError:
+                if boot_seconds() >= until or self.error is not None:
+                    raise
+                await asyncio.sleep(_DATABASE_RETRY_SECONDS)
 
     async def release(self, message_ids: Sequence[int]) -> None:
-        """Give messages back unspent; the caller vouches that none of their dots has left."""
+        """Give messages back unspent; the caller vouches that none of their dots has left.
+
+        Raises:
+            DatabaseError: the ledger does not take it; the next start gives them back.
+        """
         job = self.job
 
         def work(connection: Connection) -> None:
@@ -77,6 +112,12 @@ class Floor:
             )
 
         await self.write(work)
+
+    def let_go(self, message_id: int) -> None:
+        """Note that a message was settled or released."""
+        self.held.discard(message_id)
+        self.leaves_at.pop(message_id, None)
+        self.stirred.set()
 
     async def pause(self, seconds: float, until: asyncio.Event) -> None:
         """Wait for an event, at most so long."""

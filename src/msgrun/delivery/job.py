@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from msgrun.database import Database
 from msgrun.events import Listener, ignore
+from msgrun.ledger.journal import Journal
 from msgrun.ledger.rows import RunRow
 from msgrun.source import Source
 from msgrun.transport.base import TransportFactory
@@ -19,6 +20,7 @@ class Job:
 
     Attributes:
         token: fences the worker's claims (`ledger.workers.register`).
+        journal: takes the answers that the database does not.
         server: name of the server's shared rate row.
         every: time between two permits; zero for no limit.
         deadline: how long a message is tried again, from its first deferral.
@@ -29,6 +31,7 @@ class Job:
     source: Source
     run: RunRow
     token: int
+    journal: Journal
     revisions: Mapping[int, Revision]
     transport: TransportFactory
     server: str

@@ -1,14 +1,16 @@
 """What an outcome does to its message, and when the server is given up for now."""
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from msgrun.ledger.messages import Settlement
-from msgrun.model import Outcome, Reply, Stage, Verdict
+from msgrun.model import Outcome, Stage, Verdict
 from msgrun.states import MessageState
+from msgrun.transport.answers import FaultClass, classify
 
 FIRST_RETRY: Final = timedelta(minutes=5)
 """A 4xx is never tried again sooner."""
@@ -29,22 +31,24 @@ SAME_REFUSALS: Final = 5
 """So many recipients refused in a row with the same words: it is not about them."""
 
 
-def retry_at(now: datetime, attempts: int, randomness: random.Random) -> datetime:
-    """Return when a deferred message is due: at least 5 minutes, full jitter, at most 4 hours."""
+QUOTA_PAUSE: Final = timedelta(hours=24)
+"""How long a server whose daily quota is used up is left alone: right for rolling days too."""
+
+
+def retry_in(attempts: int, randomness: random.Random) -> timedelta:
+    """Return how long a deferred message waits: from 5 minutes to 4 hours, with full jitter."""
     longest: timedelta = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(attempts + 1, 10))
-    return now + FIRST_RETRY + (longest - FIRST_RETRY) * randomness.random()
+    return FIRST_RETRY + (longest - FIRST_RETRY) * randomness.random()
 
 
-def settlement_of(
-    outcome: Outcome, attempts: int, now: datetime, randomness: random.Random
-) -> Settlement | None:
+def settlement_of(outcome: Outcome, attempts: int, randomness: random.Random) -> Settlement | None:
     """Return where an outcome takes its message; None: it is given back unspent."""
     match outcome.verdict:
         case Verdict.ACCEPTED:
             return Settlement(MessageState.SENT, outcome)
         case Verdict.DEFERRED:
-            due = retry_at(now, attempts, randomness)
-            return Settlement(MessageState.DEFERRED, outcome, reason="MR505", due_at=due)
+            wait = retry_in(attempts, randomness)
+            return Settlement(MessageState.DEFERRED, outcome, reason="MR505", retry_in=wait)
         case Verdict.IN_DOUBT:
             return Settlement(MessageState.IN_DOUBT, outcome, reason="MR507", detail=outcome.text)
         case Verdict.REJECTED if outcome.reply is None:
@@ -54,19 +58,36 @@ def settlement_of(
             return Settlement(MessageState.REJECTED, outcome, reason="MR506")
         case Verdict.SERVER_FAULT if outcome.stage is Stage.DOT:
             # The server said no to the whole message: a definite answer, nobody has it.
-            due = now + FIRST_RETRY
+            wait = QUOTA_PAUSE if is_quota(outcome) else FIRST_RETRY
             return Settlement(
-                MessageState.DEFERRED, outcome, reason="MR505", due_at=due, counts=False
+                MessageState.DEFERRED, outcome, reason="MR505", retry_in=wait, counts=False
             )
         case Verdict.SERVER_FAULT:
             return None
+
+
+def is_quota(outcome: Outcome) -> bool:
+    """Tell whether the server says that the account's quota of the day is used up."""
+    reply = outcome.reply
+    if outcome.verdict is not Verdict.SERVER_FAULT or reply is None or reply.code < 400:
+        return False
+    return classify(outcome.stage, reply).fault_class is FaultClass.QUOTA_FAULT
+
+
+def remedy_of(outcome: Outcome) -> str:
+    """Return what a person can do about a server's answer; "" where there was none."""
+    reply = outcome.reply
+    return classify(outcome.stage, reply).remedy if reply and reply.code >= 400 else ""
+
+
+_NAMES: Final = re.compile(r"\S+@\S+|\S*\d\S*")  # addresses and ids: other words each time
 
 
 @dataclass(slots=True)
 class Refusals:
     """Counts recipients that the server refuses one after the other with the same 5xx."""
 
-    reply: Reply | None = None
+    said: tuple[int, str, str] | None = None
     recipients: set[str] = field(default_factory=set)
 
     def note(self, outcome: Outcome, recipients: Sequence[str]) -> bool:
@@ -77,11 +98,12 @@ class Refusals:
         reply = outcome.reply
         refused = outcome.verdict is Verdict.REJECTED and reply is not None
         if not refused or reply is None or reply.enhanced.startswith("5.1."):
-            self.reply = None
+            self.said = None
             self.recipients.clear()
             return False
-        if reply != self.reply:
-            self.reply = reply
+        said = (reply.code, reply.enhanced, _NAMES.sub("", reply.text))
+        if said != self.said:
+            self.said = said
             self.recipients.clear()
         self.recipients.update(recipients)
         return len(self.recipients) >= SAME_REFUSALS

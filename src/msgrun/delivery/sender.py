@@ -1,19 +1,23 @@
 """A sender: one connection, one message after the other, each outcome recorded."""
 
 import asyncio
-import time
+import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from msgrun.clock import boot_seconds
+from msgrun.compose.mime import mailbox
 from msgrun.delivery.composing import Ready, Unsendable
-from msgrun.delivery.floor import Floor, boot_seconds
-from msgrun.delivery.policy import HOPELESS, settlement_of
-from msgrun.events import MessageSettled, ServerTrouble
+from msgrun.delivery.floor import Floor
+from msgrun.delivery.policy import HOPELESS, is_quota, remedy_of, settlement_of
+from msgrun.delivery.record import Recorder
+from msgrun.errors import DatabaseError
+from msgrun.events import ServerTrouble
+from msgrun.failpoints import reach
 from msgrun.ledger import messages
+from msgrun.ledger.context import context_json
 from msgrun.ledger.messages import Settlement
-from msgrun.ledger.rows import Claim
 from msgrun.model import Outcome, Verdict
 from msgrun.states import MessageState, RunStatus
 from msgrun.transport.base import WithheldError
@@ -27,22 +31,28 @@ class Sender:
         self._job = floor.job
         self._tables = floor.job.database.tables
         self._transport = floor.job.transport()
+        self._recorder = Recorder(floor)
 
     async def serve(self) -> None:
         """Send what the queue holds; after a halt, give it back unspent."""
         floor = self._floor
         try:
             while (ready := await floor.queue.get()) is not None:
-                if floor.halt.is_set():
-                    await self._floor.release([ready.claim.id])
-                elif isinstance(ready, Unsendable):
-                    await self._fail(ready)
-                else:
-                    await self._attempt(ready)
-                floor.claimed -= 1
-                floor.stirred.set()
+                try:
+                    await self._take(ready)
+                except DatabaseError as error:
+                    floor.fail(error)
+                floor.let_go(ready.claim.id)
         finally:
             await self._transport.close()
+
+    async def _take(self, ready: Ready | Unsendable) -> None:
+        if self._floor.halt.is_set():
+            await self._floor.release([ready.claim.id])
+        elif isinstance(ready, Unsendable):
+            await self._fail(ready)
+        else:
+            await self._attempt(ready)
 
     async def _attempt(self, ready: Ready) -> None:
         """Send one message; aborted before its intent, it is given back."""
@@ -60,36 +70,43 @@ class Sender:
             self._floor.unspent.discard(sending)
 
     async def _send(self, ready: Ready) -> None:
-        await self._until_due(ready.claim)
+        await self._until_due(ready)
         if self._floor.halt.is_set():
             await self._floor.release([ready.claim.id])
             return
         try:
             outcome = await self._transport.send(ready.envelope, ready.message, self._intent(ready))
         except WithheldError:
-            await self._floor.release([ready.claim.id])
-            return
+            await self._withheld(ready)
+        except DatabaseError as error:
+            # The intent's COMMIT failed or is in doubt; the transport has dropped the connection.
+            await self._recorder.not_sent(ready, error)
+        else:
+            await self._judge(ready, outcome)
+
+    async def _judge(self, ready: Ready, outcome: Outcome) -> None:
+        """Let the outcome count for the server, and record it for the message."""
+        reach("answer.received")
         if outcome.verdict in (Verdict.SERVER_FAULT, Verdict.IN_DOUBT):
             # A server that takes messages and never answers must not put a whole run in doubt.
-            self._trouble(outcome)
+            await self._trouble(outcome)
         else:
             self._floor.patience.well()
         if self._floor.refusals.note(outcome, ready.envelope.recipients):
             told = f"the same refusal for several recipients in a row: {outcome.reply}"
-            self._floor.halt_with(RunStatus.PAUSED, "MR506", told)
-        now = datetime.now(UTC)
-        settlement = settlement_of(outcome, ready.claim.attempts, now, self._job.randomness)
+            self._floor.halt_with(RunStatus.PAUSED, "MR506", _with_remedy(told, outcome))
+        settlement = settlement_of(outcome, ready.claim.attempts, self._job.randomness)
         if settlement is None:
             await self._floor.release([ready.claim.id])
         else:
-            await self._record(ready, settlement)
+            await self._recorder.record(ready, settlement)
 
-    async def _until_due(self, claim: Claim) -> None:
+    async def _until_due(self, ready: Ready) -> None:
         """Wait for the message's permit, and for the server to be tried again."""
-        permit = (claim.not_before - datetime.now(UTC)).total_seconds()
-        trouble = self._floor.patience.hold_until - time.monotonic()
-        if max(permit, trouble) > 0:
-            await self._floor.pause(max(permit, trouble), self._floor.halt)
+        floor = self._floor
+        due = max(floor.leaves_at[ready.claim.id], floor.patience.hold_until)
+        if due > boot_seconds():
+            await floor.pause(due - boot_seconds(), floor.halt)
 
     def _intent(self, ready: Ready) -> Callable[[], Awaitable[bool]]:
         """Return what the transport awaits directly before the final dot."""
@@ -105,18 +122,22 @@ class Sender:
                 date=message.date,
                 sha256=message.sha256,
                 size=len(message.data),
+                context=context_json(ready.context),
                 now=job.database.now(connection),
             )
 
         async def intent() -> bool:
+            reach("body.written")
             task = asyncio.current_task()
             if task is not None:
                 floor.unspent.discard(task)
-            if floor.halt.is_set():
+            if floor.halt.is_set() or leak_in(ready, job.run.selection.redirect_to):
                 return False
             floor.near_dot += 1
             try:
-                marked = await floor.write(work)
+                marked = await floor.write(work, patience=0)
+                floor.intents_lost = 0
+                reach("intent.committed")
                 return marked and boot_seconds() < floor.lease_over
             finally:
                 # The transport writes the dot in the very step in which we return; this runs next.
@@ -127,56 +148,58 @@ class Sender:
     def _past_dot(self) -> None:
         self._floor.near_dot -= 1
 
-    def _trouble(self, outcome: Outcome) -> None:
+    async def _withheld(self, ready: Ready) -> None:
+        """Give back what must not leave; what is not as it was planned fails, and pauses all."""
+        leak = leak_in(ready, self._job.run.selection.redirect_to)
+        if not leak:
+            await self._floor.release([ready.claim.id])
+            return
+        self._floor.halt_with(RunStatus.PAUSED, "MR512", leak)
+        failed = Settlement(MessageState.FAILED, reason="MR512", detail=leak, counts=False)
+        await self._recorder.record(ready, failed)
+
+    async def _trouble(self, outcome: Outcome) -> None:
         """Hold back, or pause the run when waiting does not help."""
         floor = self._floor
-        told = f"{outcome.stage}: {outcome.reply or outcome.text}"
+        told = _with_remedy(f"{outcome.stage}: {outcome.reply or outcome.text}", outcome)
+        if is_quota(outcome):
+            until = await self._recorder.close_server()
+            told += f" The quota is taken to be used up until {until:%Y-%m-%d %H:%M} UTC."
+            floor.halt_with(RunStatus.PAUSED, outcome.finding, told)
+            return
         wait = None
         if outcome.finding not in HOPELESS:
-            wait = floor.patience.trouble(time.monotonic(), self._job.randomness)
+            wait = floor.patience.trouble(boot_seconds(), self._job.randomness)
         if wait is None:
             floor.halt_with(RunStatus.PAUSED, outcome.finding or "MR603", told)
         else:
             self._job.listener(ServerTrouble(told, wait))
 
     async def _fail(self, unsendable: Unsendable) -> None:
+        """Write down that a message cannot be composed; a resend goes back in doubt."""
         error = unsendable.error
         if error.finding == "MR512":
             self._floor.halt_with(RunStatus.PAUSED, "MR512", error.message)
-        settlement = Settlement(
-            MessageState.FAILED, reason=error.finding, detail=error.message, counts=False
-        )
-        await self._record(unsendable, settlement)
+        to, reason = MessageState.FAILED, error.finding
+        if unsendable.claim.resend is not None:
+            to, reason = MessageState.IN_DOUBT, "MR507"
+        settlement = Settlement(to, reason=reason, detail=error.message, counts=False)
+        await self._recorder.record(unsendable, settlement)
 
-    async def _record(self, ready: Ready | Unsendable, settlement: Settlement) -> None:
-        job, claim = self._job, ready.claim
 
-        def work(connection: Connection) -> None:
-            now = job.database.now(connection)
-            settled = messages.settle(
-                connection,
-                self._tables,
-                message_id=claim.id,
-                token=job.token,
-                settlement=settlement,
-                now=now,
-            )
-            if settled and settlement.to is MessageState.DEFERRED:
-                messages.set_deadline(connection, self._tables, claim.id, now + job.deadline)
+def leak_in(ready: Ready, redirect_to: str | None) -> str:
+    """Say what is about to leave otherwise than it was planned and composed; "" for nothing."""
+    claim, message = ready.claim, ready.message
+    planned = [redirect_to] if redirect_to else [mailbox(each).address for each in claim.recipients]
+    if set(ready.envelope.recipients) != set(planned):
+        return f"message {claim.id} was about to leave to other recipients than planned"
+    if message.message_id != claim.message_id:
+        return f"message {claim.id} was about to leave with another message's bytes"
+    if hashlib.sha256(message.data).hexdigest() != message.sha256:
+        return f"message {claim.id} was about to leave with other bytes than were composed"
+    return ""
 
-        await self._floor.write(work)
-        outcome = settlement.outcome
-        answer = settlement.detail or ""
-        if outcome is not None:
-            answer = str(outcome.reply or outcome.text)
-        job.listener(
-            MessageSettled(
-                customer=claim.customer,
-                recipients=tuple(each.address for each in claim.recipients),
-                invoices=ready.invoices,
-                state=settlement.to,
-                reason=settlement.reason,
-                answer=answer,
-                due_at=settlement.due_at,
-            )
-        )
+
+def _with_remedy(told: str, outcome: Outcome) -> str:
+    remedy = remedy_of(outcome)
+    return f"{told.rstrip('.')}. {remedy}" if remedy else told

@@ -1,16 +1,30 @@
-"""Message rows: claimed, intended, settled, released. Every write is guarded by state and token."""
+"""Message rows: claimed, intended, settled, released. Every write is guarded by state and token.
 
-from collections.abc import Collection, Iterable, Sequence
+Every write may be repeated: when a COMMIT is in doubt the same write is simply made again.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, exists, func, insert, null, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
 
-from msgrun.ledger.rows import Claim, addresses_of, refusals_json
+from msgrun.failpoints import reach
+from msgrun.ledger.rows import Claim, Resend, addresses_of, refusals_json
+from msgrun.ledger.servers import take_permits
 from msgrun.model import Outcome, Verdict
-from msgrun.ratelimit import permits
 from msgrun.schema import Tables
 from msgrun.states import HOLDING, MessageState, RunStatus, sources_of
 
@@ -28,7 +42,7 @@ class Settlement:
         outcome: what the transport said; None when composing failed.
         reason: finding code of a state that is not sent.
         detail: the same in words.
-        due_at: for deferred, not before.
+        retry_in: for deferred, not before so much later.
         counts: whether the try costs the message an attempt.
     """
 
@@ -36,7 +50,7 @@ class Settlement:
     outcome: Outcome | None = None
     reason: str | None = None
     detail: str | None = None
-    due_at: datetime | None = None
+    retry_in: timedelta | None = None
     counts: bool = True
 
 
@@ -73,7 +87,7 @@ def claim(
     )
     if not ids:
         return []
-    moments = _take_permits(connection, tables, server, len(ids), every, now)
+    moments = take_permits(connection, tables, server, len(ids), every, now)
     taken = dict(zip(ids, moments, strict=False))
     rows = connection.execute(
         update(message)
@@ -82,6 +96,7 @@ def claim(
         .returning(message)
     ).mappings()
     claimed = {row["id"]: row for row in rows}
+    reach("claim.writing")
     invoices = invoices_of(connection, tables, list(claimed))
     return [
         Claim(
@@ -95,29 +110,10 @@ def claim(
             invoices=invoices[key],
             attempts=row["attempts"],
             not_before=taken[key],
+            resend=Resend.of(row),
         )
         for key, row in sorted(claimed.items(), key=lambda item: item[1]["number"])
     ]
-
-
-def _take_permits(
-    connection: Connection,
-    tables: Tables,
-    name: str,
-    wanted: int,
-    every: timedelta,
-    now: datetime,
-) -> Sequence[datetime]:
-    """Advance the server's shared row, locked, in the claim's own transaction."""
-    if not every:
-        return [now] * wanted
-    server = tables.server
-    make = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(make.insert(server).values(name=name).on_conflict_do_nothing())
-    row = select(server.c.next_free_at).where(server.c.name == name).with_for_update()
-    moments, free = permits(connection.execute(row).scalar_one(), now, every, wanted)
-    connection.execute(update(server).where(server.c.name == name).values(next_free_at=free))
-    return moments
 
 
 def invoices_of(
@@ -137,17 +133,44 @@ def invoices_of(
 
 
 def wake_deferred(connection: Connection, tables: Tables, run_id: int, now: datetime) -> None:
-    """Move deferred messages whose time has come to pending; past their deadline, to rejected."""
+    """Move deferred messages whose time has come to pending; past their deadline, to rejected.
+
+    A resend of one that was in doubt goes back there: nobody knows of the first copy.
+    """
     message = tables.message
     due = (message.c.run_id == run_id, message.c.state == M.DEFERRED, message.c.due_at <= now)
-    late = connection.execute(
+    late = (*due, message.c.deadline_at <= now)
+    give_up_resends(connection, tables, late, now)
+    rejected = connection.execute(
         update(message)
-        .where(*due, message.c.deadline_at <= now)
+        .where(*late)
         .values(state=M.REJECTED, reason="MR513", updated_at=now)
         .returning(message.c.id)
     )
-    hold(connection, tables, list(late.scalars()), holds=False)
+    hold(connection, tables, list(rejected.scalars()), holds=False)
     connection.execute(update(message).where(*due).values(state=M.PENDING, updated_at=now))
+
+
+def give_up_resends(
+    connection: Connection, tables: Tables, which: Sequence[ColumnElement[bool]], now: datetime
+) -> int:
+    """Put messages that a person decided to resend back in doubt; return how many."""
+    message = tables.message
+    given_up = connection.execute(
+        update(message)
+        .where(*which, message.c.doubted_at.is_not(None))
+        .values(state=M.IN_DOUBT, reason="MR507", due_at=None, deadline_at=None, updated_at=now)
+    )
+    return given_up.rowcount
+
+
+def release_unknown(
+    connection: Connection, tables: Tables, *, token: int, known: Collection[int], now: datetime
+) -> None:
+    """Give back claims of this worker that it does not know of: their COMMIT was in doubt."""
+    message = tables.message
+    ours = (message.c.token == token, message.c.state == M.CLAIMED)
+    _unclaim(connection, tables, (*ours, message.c.id.not_in(known)), M.PENDING, now)
 
 
 def make_due(connection: Connection, tables: Tables, run_id: int, now: datetime) -> None:
@@ -182,11 +205,13 @@ def intend(
     date: datetime,
     sha256: str,
     size: int,
+    context: Mapping[str, Any],
     now: datetime,
 ) -> bool:
     """Mark a message `sending`, directly before its dot; False when it must not leave.
 
-    It must not when the claim is no longer ours, its lease is over, or a stop was asked.
+    It must not when the claim is no longer ours, its lease is over, or a stop was asked;
+    nor when it may have left before with other bytes.
     """
     message, run = tables.message, tables.run
     running = exists().where(run.c.id == run_id, run.c.status == RunStatus.RUNNING)
@@ -198,9 +223,13 @@ def intend(
             message.c.state == M.CLAIMED,
             message.c.lease_until > now,
             running,
+            message.c.doubted_at.is_(None) | (message.c.sha256 == sha256),
         )
-        .values(state=M.SENDING, date=date, sha256=sha256, size=size, updated_at=now)
+        .values(
+            state=M.SENDING, date=date, sha256=sha256, size=size, context=context, updated_at=now
+        )
     )
+    reach("intent.writing")
     return bool(marked.rowcount)
 
 
@@ -215,13 +244,55 @@ def settle(
 ) -> bool:
     """Record what came of a try; False when the claim is no longer ours (nothing is written)."""
     message = tables.message
+    return _settle(
+        connection,
+        tables,
+        message_id,
+        (message.c.token == token, message.c.state.in_(sources_of(settlement.to))),
+        settlement,
+        now,
+    )
+
+
+def credit(
+    connection: Connection,
+    tables: Tables,
+    *,
+    message_id: int,
+    token: int,
+    sha256: str,
+    settlement: Settlement,
+    now: datetime,
+) -> bool:
+    """Record a definite answer that comes late: from the journal, or after a take-over.
+
+    It counts while nobody has settled the doubt otherwise and the bytes are those that it
+    is about; False when it changes nothing.
+    """
+    message = tables.message
+    in_doubt = message.c.state == M.IN_DOUBT
+    still_ours = (message.c.state == M.SENDING) & (message.c.token == token)
+    which = (in_doubt | still_ours, message.c.sha256 == sha256)
+    return _settle(connection, tables, message_id, which, settlement, now)
+
+
+def _settle(
+    connection: Connection,
+    tables: Tables,
+    message_id: int,
+    which: tuple[ColumnElement[bool], ...],
+    settlement: Settlement,
+    now: datetime,
+) -> bool:
+    message = tables.message
     values: dict[str, Any] = {
         "state": settlement.to,
         "reason": settlement.reason,
         "detail": settlement.detail,
-        "due_at": settlement.due_at,
+        "due_at": None if settlement.retry_in is None else now + settlement.retry_in,
         "token": None,
         "lease_until": None,
+        "context": _context_after(tables, settlement.to),
         "updated_at": now,
     }
     outcome = settlement.outcome
@@ -229,16 +300,12 @@ def settle(
         values |= _answer(outcome)
         if settlement.to is M.SENT:
             values["sent_at"] = now
+    if settlement.to is M.IN_DOUBT:
+        values["doubted_at"] = func.coalesce(message.c.doubted_at, _moment(tables, now))
     if settlement.counts:
         values["attempts"] = message.c.attempts + 1
     settled = connection.execute(
-        update(message)
-        .where(
-            message.c.id == message_id,
-            message.c.token == token,
-            message.c.state.in_(sources_of(settlement.to)),
-        )
-        .values(**values)
+        update(message).where(message.c.id == message_id, *which).values(**values)
     )
     if not settled.rowcount:
         return False
@@ -246,7 +313,22 @@ def settle(
         hold(connection, tables, [message_id], holds=False)
     if outcome is not None and (outcome.verdict is not Verdict.ACCEPTED or outcome.refused):
         _add_attempt(connection, tables, message_id, outcome, now)
+    reach("record.writing")
     return True
+
+
+def _context_after(tables: Tables, to: MessageState) -> Any:
+    """Return what becomes of the stored context: it goes when no resend can need it."""
+    context, doubted_at = tables.message.c.context, tables.message.c.doubted_at
+    if to is M.IN_DOUBT:
+        return context
+    if to in (M.PENDING, M.DEFERRED):
+        return case((doubted_at.is_not(None), context), else_=null())
+    return null()
+
+
+def _moment(tables: Tables, now: datetime) -> ColumnElement[Any]:
+    return literal(now, tables.message.c.doubted_at.type)
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:
@@ -332,7 +414,12 @@ def recover(
     theirs = (message.c.run_id == run_id, message.c.token.in_(list(dead_tokens)))
     claimed, sending = message.c.state == M.CLAIMED, message.c.state == M.SENDING
     released = _unclaim(connection, tables, (*theirs, claimed), M.PENDING, now)
-    doubted = _unclaim(connection, tables, (*theirs, sending), M.IN_DOUBT, now, reason="MR507")
+    doubted_at = func.coalesce(message.c.doubted_at, _moment(tables, now))
+    doubted = _unclaim(
+        connection, tables, (*theirs, sending), M.IN_DOUBT, now,
+        reason="MR507", doubted_at=doubted_at,
+    )  # fmt: skip
+    reach("recover.writing")
     return released, doubted
 
 
@@ -342,13 +429,17 @@ def _unclaim(
     which: tuple[ColumnElement[bool], ...],
     to: MessageState,
     now: datetime,
-    reason: str | None = None,
+    **further: Any,
 ) -> int:
-    changed = connection.execute(
-        update(tables.message)
-        .where(*which)
-        .values(state=to, reason=reason, token=None, lease_until=None, updated_at=now)
-    )
+    values = {
+        "state": to,
+        "reason": None,
+        "token": None,
+        "lease_until": None,
+        "context": _context_after(tables, to),
+        "updated_at": now,
+    }
+    changed = connection.execute(update(tables.message).where(*which).values(**(values | further)))
     return changed.rowcount
 
 

@@ -126,12 +126,33 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Resend:
+    """What a message that may have left before is made of again, to the byte.
+
+    Attributes:
+        context: what it was composed from, as JSON (`ledger.context`).
+        sha256: of the bytes that may have left.
+    """
+
+    context: Mapping[str, Any]
+    sha256: str
+
+    @classmethod
+    def of(cls, row: RowMapping) -> "Resend | None":
+        """Read it from a row of the table `message`; None where nothing may have left."""
+        if row["doubted_at"] is None:
+            return None
+        return cls(row["context"] or {}, row["sha256"] or "")
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A message that a worker holds, with its permit.
 
     Attributes:
-        not_before: when the rate limit lets it leave.
+        not_before: when the rate limit lets it leave, by the database's clock.
         invoices: ids, in order.
+        resend: set when it was in doubt and a person decided to send it again.
     """
 
     id: int
@@ -144,6 +165,7 @@ class Claim:
     invoices: tuple[str, ...]
     attempts: int
     not_before: datetime
+    resend: Resend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +189,7 @@ class MessageRow:
     queue_id: str | None
     attempts: int
     due_at: datetime | None
+    doubted_at: datetime | None
     sent_at: datetime | None
     updated_at: datetime
     refused: tuple[Refusal, ...] = field(default=())

@@ -123,6 +123,7 @@ def _message(row: RowMapping, invoices: tuple[str, ...]) -> MessageRow:
         "queue_id",
         "attempts",
         "due_at",
+        "doubted_at",
         "sent_at",
         "updated_at",
     )

@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from msgrun.database import Database
+from msgrun.errors import MsgrunError
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -58,7 +59,7 @@ class Writer:
                 with self._database.connect() as connection:
                     writing = connection.execution_options(begin="write")
                     while group:
-                        _commit(writing, group)
+                        self._commit(writing, group)
                         if not open_:
                             return
                         if self._database.is_sqlite:
@@ -82,23 +83,25 @@ class Writer:
                 return group, True
         return group, False
 
+    def _commit(self, connection: Connection, group: list[Job]) -> None:
+        """Commit a group; when it fails for one piece's sake, commit each alone."""
+        try:
+            with connection.begin():
+                results = [work(connection) for work, _ in group]
+        except DBAPIError as error:
+            if len(group) == 1 or error.connection_invalidated:
+                raise
+            for job in group:
+                try:
+                    self._commit(connection, [job])
+                except DBAPIError as alone:
+                    _fail([job], self._explained(alone))
+            return
+        for (_, future), result in zip(group, results, strict=True):
+            future.set_result(result)
 
-def _commit(connection: Connection, group: list[Job]) -> None:
-    """Commit a group; when it fails for one piece's sake, commit each alone."""
-    try:
-        with connection.begin():
-            results = [work(connection) for work, _ in group]
-    except DBAPIError as error:
-        if len(group) == 1 or error.connection_invalidated:
-            raise
-        for job in group:
-            try:
-                _commit(connection, [job])
-            except DBAPIError as alone:
-                _fail([job], alone)
-        return
-    for (_, future), result in zip(group, results, strict=True):
-        future.set_result(result)
+    def _explained(self, error: DBAPIError) -> DBAPIError | MsgrunError:
+        return error if isinstance(error, IntegrityError) else self._database.explain(error)
 
 
 def _fail(group: list[Job], error: Exception) -> None:

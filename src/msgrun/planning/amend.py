@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Final
 
 from sqlalchemy import Connection, Text, delete, exists, func, insert, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +18,11 @@ from msgrun.planning.scope import message_id
 from msgrun.states import MessageState, sources_of
 
 M = MessageState
+
+_OF_THE_LAST_TRY: Final = (
+    "reason", "detail", "date", "sha256", "size", "context", "doubted_at", "due_at",
+    "deadline_at", "token",
+)  # fmt: skip
 
 
 class Amendment:
@@ -93,9 +99,7 @@ class Amendment:
         # An invoice that was booked to another customer since goes to that one.
         now_of = select(func.min(rows.c.customer)).where(rows.c.message_id == message.c.id)
         customer = func.coalesce(now_of.scalar_subquery(), message.c.customer)
-        cleared = dict.fromkeys(
-            ("reason", "detail", "date", "sha256", "size", "due_at", "deadline_at", "token")
-        )
+        cleared = dict.fromkeys(_OF_THE_LAST_TRY)
         try:
             for key in revived:
                 connection.execute(

@@ -26,6 +26,7 @@ from sqlalchemy.exc import IntegrityError
 from msgrun.database import Database, detach_files
 from msgrun.eligibility import Criteria
 from msgrun.errors import AlreadyRunningError
+from msgrun.failpoints import reach
 from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.runs import create_run
 from msgrun.model import CONCEPT, MessageContext, Selection
@@ -152,6 +153,7 @@ class Draft:
                 if self._criteria.selection.redirect_to is None:
                     recheck_guard(writing, self._scope, tables, self._criteria)
                 self._insert_messages(writing, run, now, domain)
+                reach("plan.writing")
                 return take_on(writing, run)
         except IntegrityError as error:
             raise AlreadyRunningError(

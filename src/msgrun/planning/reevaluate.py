@@ -178,7 +178,10 @@ class Review:
             # What waits was addressed to its customer; under another one it starts anew.
             gone = or_(gone, scope.c.customer != message.c.customer)
         answer = case((gone, GONE), else_=scope.c.reason)
-        chosen = true() if revision is None else message.c.revision == revision
+        chosen: ColumnElement[bool] = true()
+        if revision is not None:
+            # A person decided to send what was in doubt again as it was: no rule changes that.
+            chosen = (message.c.revision == revision) & message.c.doubted_at.is_(None)
         customer = func.coalesce(scope.c.customer, message.c.customer)
         self.connection.execute(
             insert(rows).from_select(

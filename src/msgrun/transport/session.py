@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgrun.failpoints import reach
 from msgrun.model import ComposedMessage, Envelope, Outcome, Refusal, Reply, Stage, Verdict
 from msgrun.transport.answers import classify, queue_id
 from msgrun.transport.base import Intent, WithheldError
@@ -134,10 +135,12 @@ class Session:
         if decided is not None:
             await self._clear(replies, begun)
             return decided
+        reach("envelope.accepted")
         self._stage = Stage.DATA
         go_ahead = replies[-1] if begun else await self._ask(b"DATA\r\n")
         if go_ahead.code != 354:
             return self._unexpected(go_ahead)
+        reach("data.accepted")
         early = await self._write_body(message.data)
         if early is not None:
             return self._unexpected(early)
@@ -226,6 +229,7 @@ class Session:
         self._wire.write(b".\r\n")
         # `write` raises where the connection is gone, so from here on the dot has left.
         self._stage, self._dot_written = Stage.DOT, True
+        reach("dot.written")
         reply = await self._wire.reply(self._dot_timeout)
         if 300 <= reply.code < 400:
             raise WireError(f"not an answer to the message: {reply}")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from msgrun.failpoints import reach
 from msgrun.model import ComposedMessage, Envelope, Outcome, Stage, Verdict
 from msgrun.transport.base import Intent
 from msgrun.transport.connection import Connection, open_connection
@@ -64,6 +65,7 @@ class SmtpTransport:
                 return connection
             await self.close()
         self._connection = await open_connection(self._settings)
+        reach("connect.done")
         return self._connection
 
 

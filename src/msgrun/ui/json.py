@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, TextIO
 
+from msgrun.control.resolve import Resolved
 from msgrun.errors import MsgrunError
 from msgrun.ledger.rows import Counts, MessageRow, RunRow, Summary
 from msgrun.model import Invoice
@@ -60,6 +61,20 @@ def run_object(run: RunRow) -> dict[str, Any]:
         "schedule": run.schedule,
         "slot": run.slot,
     }
+
+
+def resolved_document(resolved: Sequence[Resolved]) -> dict[str, Any]:
+    """Return what became of messages that were in doubt."""
+    messages = [
+        {
+            "message": each.message,
+            "run": each.run,
+            "customer": each.customer,
+            "state": each.state.value,
+        }
+        for each in resolved
+    ]
+    return {"schema": SCHEMA, "resolved": messages}
 
 
 def message_object(

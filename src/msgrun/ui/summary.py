@@ -152,9 +152,15 @@ def print_proposal(printer: Printer, proposal: Proposal) -> None:
     parts = [f"{proposal.deferred:,} deferred", f"{proposal.never_tried:,} never tried"]
     if review.revived:
         parts.append(f"{len(review.revived):,} that could not be sent before")
+    if proposal.resends:
+        parts.append(f"{proposal.resends:,} in doubt before, as decided")
     stays = f"; {proposal.in_doubt:,} in doubt stay" if proposal.in_doubt else ""
     printer.line((f"Restart of run {run.id}", "bold"), f" ({run.definition}, {run.status})")
     printer.line(f"  {plural(proposal.to_send, 'message')}: {', '.join(parts)}{stays}")
+    if proposal.closed_until is not None:
+        until = moment(proposal.closed_until)
+        printer.line(f"  the server's daily quota is taken to be used up until {until}:")
+        printer.line("  deferred messages wait for that; the others are tried")
     printer.fields(selection_fields(run.selection))
     if review.addresses:
         printer.line("  other addresses than before:")

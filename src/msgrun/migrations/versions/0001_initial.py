@@ -1,8 +1,6 @@
 """The ledger and msgrun's own source tables."""
 
-from pathlib import Path
-
-from alembic import op
+from msgrun.migrations.scripts import run_script
 
 revision = "0001"
 down_revision = None
@@ -10,8 +8,4 @@ down_revision = None
 
 def upgrade() -> None:
     """Run the statements written down for this kind of database."""
-    dialect = op.get_bind().dialect.name
-    script = Path(__file__).parents[1] / "sql" / f"0001.{dialect}.sql"
-    for statement in script.read_text("utf-8").split(";\n"):
-        if statement.strip():
-            op.execute(statement)
+    run_script(revision)

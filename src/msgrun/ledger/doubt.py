@@ -1,0 +1,100 @@
+"""Messages in doubt, settled by a person: it arrived, or the same bytes are sent again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from msgrun.errors import NotFoundError
+from msgrun.failpoints import reach
+from msgrun.ledger.messages import invoices_of
+from msgrun.ledger.rows import Claim, Resend, addresses_of
+from msgrun.ledger.runs import actor, add_event
+from msgrun.schema import Tables
+from msgrun.states import MessageState
+
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A message that a person wants to settle.
+
+    Attributes:
+        run_id: its run.
+        state: where it stands now.
+        claim: what it would be composed from; its `resend` is set once it was in doubt.
+    """
+
+    run_id: int
+    state: MessageState
+    claim: Claim
+
+
+def find(connection: Connection, tables: Tables, reference: str) -> Doubtful:
+    """Return the message that a person names, by number or by Message-ID.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    message = tables.message
+    query = select(message)
+    if reference.isdecimal() and len(reference) <= _MOST_DIGITS:
+        query = query.where(message.c.id == int(reference))
+    else:
+        query = query.where(message.c.message_id == f"<{reference.strip('<>')}>")
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError(
+            f"there is no message '{reference}'",
+            "`msgrun results RUN --state in_doubt` lists those in doubt, with their numbers",
+        )
+    return _doubtful(connection, tables, row)
+
+
+def _doubtful(connection: Connection, tables: Tables, row: RowMapping) -> Doubtful:
+    claim = Claim(
+        id=row["id"],
+        number=row["number"],
+        revision=row["revision"],
+        customer=row["customer"],
+        recipients=addresses_of(row["recipients"]),
+        message_id=row["message_id"],
+        date=row["date"],
+        invoices=invoices_of(connection, tables, [row["id"]])[row["id"]],
+        attempts=row["attempts"],
+        not_before=row["updated_at"],
+        resend=Resend.of(row),
+    )
+    return Doubtful(row["run_id"], MessageState(row["state"]), claim)
+
+
+def settle_doubt(
+    connection: Connection,
+    tables: Tables,
+    message: Doubtful,
+    *,
+    resend: bool,
+    because: str,
+    now: datetime,
+) -> bool:
+    """Write a person's decision, with who and when; False when it is no longer in doubt."""
+    what = "to be sent again, to the byte" if resend else "taken for sent"
+    why = f": {because}" if because else ""
+    table = tables.message
+    values: dict[str, Any] = {"state": MessageState.SENT, "context": None}
+    if resend:
+        values = {"state": MessageState.PENDING, "due_at": None, "deadline_at": None}
+    told = f"resolved by {actor()}, {what}{why}"
+    settled = connection.execute(
+        update(table)
+        .where(table.c.id == message.claim.id, table.c.state == MessageState.IN_DOUBT)
+        .values(reason=None, detail=told, updated_at=now, **values)
+    )
+    if not settled.rowcount:
+        return False
+    told = f"message {message.claim.id} ({message.claim.customer}) {what}{why}"
+    add_event(connection, tables, message.run_id, "resolved", now, told)
+    reach("resolve.writing")
+    return True

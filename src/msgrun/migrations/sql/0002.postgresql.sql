@@ -1,0 +1,3 @@
+ALTER TABLE msgrun.message ADD COLUMN context TEXT;
+ALTER TABLE msgrun.message ADD COLUMN doubted_at TIMESTAMP WITH TIME ZONE;
+ALTER TABLE msgrun.server ADD COLUMN closed_until TIMESTAMP WITH TIME ZONE;
