@@ -77,7 +77,9 @@ ENTRIES = (
         "connection can come into this state at a crash.",
         "Look the message up in the log of the mail server, by the Message-ID and the time "
         "shown in the evidence and in `msgrun results RUN --state in_doubt`, or ask the "
-        "customer. If it arrived, nothing is to be done. It is never sent again by itself.",
+        "customer. If it arrived, run `msgrun resolve MESSAGE --sent`. If it did not, run `msgrun "
+        "resolve MESSAGE --resend`, then `msgrun restart RUN`: exactly the same bytes go out "
+        "again, with the same Message-ID, so that a server that has them already drops the copy.",
     ),
     CodeInfo(
         "MR508",

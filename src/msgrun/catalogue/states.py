@@ -40,7 +40,8 @@ _MESSAGES = {
     MessageState.IN_DOUBT: (
         "The end of the message may have left, but no answer was recorded. The customer has "
         "probably received it; nobody can know from here. It is never sent again by itself. Look "
-        "it up in the log of the mail server by its Message-ID and time."
+        "it up in the log of the mail server by its Message-ID and time, then run `msgrun resolve "
+        "MESSAGE --sent` or `msgrun resolve MESSAGE --resend`."
     ),
     MessageState.FAILED: (
         "The message could not be composed, for example because of its template or a document, or "

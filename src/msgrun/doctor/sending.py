@@ -233,7 +233,8 @@ def _in_doubt(question: Question, row: MessageRow) -> list[Finding]:
     return [
         found(
             "MR507", Stage.MESSAGE, *evidence, status=Status.WARN, subject=question.label,
-            remedy="look for the Message-ID in the server's log; it is never sent again by itself",
+            remedy="look for the Message-ID in the server's log, then: "
+            f"msgrun resolve {row.id} --sent | --resend",
             cause="the server's answer was never recorded; it has probably arrived",
         )
     ]  # fmt: skip

@@ -226,12 +226,13 @@ def print_next(printer: Printer, summary: Summary) -> None:
     """Print what a person can do about what was not sent."""
     run, counts = summary.run, summary.counts
     steps = []
-    if counts.pending + counts.deferred and run.status in RESTARTABLE - {RunStatus.FINISHED}:
+    if counts.pending + counts.deferred and run.status in RESTARTABLE:
         steps.append(f"`msgrun restart {run.id}` sends what is left")
     if counts.rejected + counts.failed:
         steps.append(f"`msgrun results {run.id} --state rejected --state failed` says why")
     if counts.in_doubt:
-        steps.append(f"`msgrun results {run.id} --state in_doubt` lists what a person must settle")
+        steps.append(f"`msgrun results {run.id} --state in_doubt` lists what is to be looked up,")
+        steps.append("`msgrun resolve MESSAGE --sent` or `--resend` settles it")
     if run.status is RunStatus.FINISHED and counts.rejected + counts.failed + counts.skipped:
         steps.append(f"`msgrun restart {run.id} --failed` tries again once the cause is repaired")
     for step in steps:
