@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,20 +37,14 @@ class Database:
     Args:
         url: an SQLAlchemy URL; SQLite paths are absolute, PostgreSQL means psycopg 3.
         attach: further SQLite files by name, visible (read-only) to `read(attach=True)` alone.
-        clock: the host's clock, on SQLite; by default one that nobody can set in mid-run.
     """
 
-    def __init__(
-        self,
-        url: str,
-        attach: Mapping[str, Path] | None = None,
-        clock: Callable[[], datetime] | None = None,
-    ) -> None:
+    def __init__(self, url: str, attach: Mapping[str, Path] | None = None) -> None:
         self.url: URL = make_url(url)
         self.dialect = self.url.get_backend_name()
         self.tables: Tables = tables(self.dialect)
         self.attach = dict(attach or {})
-        self._clock = clock or steady_clock()
+        self._clock = steady_clock()
         self._engine = self._make_engine()
 
     @property
@@ -138,7 +132,7 @@ class Database:
         return DatabaseError(f"database {where}: {first} (MR001)", "see `msgrun doctor`")
 
     def now(self, connection: Connection) -> datetime:
-        """Return the clock that leases and permits go by: the server's, or the host's on SQLite."""
+        """Return the clock that leases and permits go by: the server's, or on SQLite our own."""
         if self.is_sqlite:
             return self._clock()
         instant: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()

@@ -111,8 +111,10 @@ class Program:
         assert "Traceback" not in out + err
         return Done(code, out, err)
 
-    def open(self, *arguments: str, **further: Any) -> subprocess.Popen[str]:
+    def open(self, *arguments: str, failpoint: str = "", **further: Any) -> subprocess.Popen[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MSGRUN_")}
+        if failpoint:
+            environment["MSGRUN_FAILPOINT"] = failpoint
         streams: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from msgrun.database import Database, version_table
 from msgrun.errors import DatabaseError
+from msgrun.migrations import migrate
 from msgrun.schema import RELATIONS, REVISION
 
 
@@ -66,6 +67,25 @@ def test_upgrading_twice_is_harmless(database: Database) -> None:
     assert database.current_revision() == REVISION
     with database.read() as connection, connection.begin():
         assert connection.execute(database.tables.clusters.select()).one().name == "All"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_ledger_of_the_first_version_keeps_its_rows(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("empty_postgresql_url")
+    database = Database(url)
+    with database.write() as connection:
+        migrate(connection, "0001")
+        connection.execute(insert(database.tables.clusters).values(name="All"))
+    with pytest.raises(DatabaseError, match="wants"):
+        database.ensure()
+    assert database.upgrade() == REVISION
+    with database.read() as connection, connection.begin():
+        assert connection.execute(database.tables.clusters.select()).one().name == "All"
+        assert connection.execute(database.tables.message.select()).all() == []
 
 
 @pytest.mark.parametrize(("revision", "word"), [("9999", "newer"), ("0000", "db upgrade")])
