@@ -110,9 +110,8 @@ def test_a_4xx_defers_the_message_and_a_restart_sends_it(world: World, sink: Sin
 
 
 def test_a_server_that_never_answers_the_dot_pauses_the_run_before_all_is_in_doubt(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(policy, "PATIENCE", 2)
     silence = Outcome(Verdict.IN_DOUBT, Stage.DOT, text="no answer", finding="MR507")
     fake = MemoryTransport({address(number): [silence] for number in range(1, 5)})
 

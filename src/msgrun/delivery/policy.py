@@ -24,8 +24,11 @@ HOPELESS: Final = frozenset(
 )  # fmt: skip
 """Server faults that waiting does not mend: the run pauses at once."""
 
-PATIENCE: Final = 4
-"""So many rounds of trouble in a row, then the run pauses."""
+PATIENCE: Final = 6
+"""So many rounds of trouble in a row, then the run pauses: after half a minute, about."""
+
+DOUBT_WEIGHS: Final = 3
+"""A round that put messages in doubt counts as so many: each such round costs a person work."""
 
 SAME_REFUSALS: Final = 5
 """So many recipients refused in a row with the same words: it is not about them."""
@@ -116,7 +119,7 @@ class Patience:
     rounds: int = 0
     hold_until: float = 0.0
 
-    def trouble(self, clock: float, randomness: random.Random) -> float | None:
+    def trouble(self, clock: float, randomness: random.Random, weight: int = 1) -> float | None:
         """Note a fault at `clock` (monotonic seconds).
 
         Returns:
@@ -124,7 +127,7 @@ class Patience:
         """
         if clock < self.hold_until:
             return self.hold_until - clock
-        self.rounds += 1
+        self.rounds += weight
         if self.rounds >= PATIENCE:
             return None
         wait = randomness.uniform(0.2, 2.0**self.rounds)

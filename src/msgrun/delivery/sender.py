@@ -10,7 +10,7 @@ from msgrun.clock import boot_seconds
 from msgrun.compose.mime import mailbox
 from msgrun.delivery.composing import Ready, Unsendable
 from msgrun.delivery.floor import Floor
-from msgrun.delivery.policy import HOPELESS, is_quota, remedy_of, settlement_of
+from msgrun.delivery.policy import DOUBT_WEIGHS, HOPELESS, is_quota, remedy_of, settlement_of
 from msgrun.delivery.record import Recorder
 from msgrun.errors import DatabaseError
 from msgrun.events import ServerTrouble
@@ -169,7 +169,8 @@ class Sender:
             return
         wait = None
         if outcome.finding not in HOPELESS:
-            wait = floor.patience.trouble(boot_seconds(), self._job.randomness)
+            weight = DOUBT_WEIGHS if outcome.verdict is Verdict.IN_DOUBT else 1
+            wait = floor.patience.trouble(boot_seconds(), self._job.randomness, weight)
         if wait is None:
             floor.halt_with(RunStatus.PAUSED, outcome.finding or "MR603", told)
         else:
