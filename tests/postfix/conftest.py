@@ -14,7 +14,7 @@ from chinook_store import EXAMPLE, Example, Sent, copy_to_postgresql, place_sqli
 from postfix_server import SEARCH_PATH, Postfix
 from sqlalchemy import NullPool, create_engine, make_url
 
-MISSING = "Debian's postfix is not installed; .ci/install-postfix installs it"
+MISSING = "Debian's postfix is not installed; .ci/install-packages installs it"
 NOT_ROOT = "only root can start a Postfix"
 _numbers = count(1)
 
