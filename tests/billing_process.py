@@ -1,7 +1,7 @@
 """A process of its own that starts, restarts or stops a run, for tests that need several.
 
-Usage: billing_process.py CONFIG start|restart|stop [--mutant NAME] [--lease SECONDS].
-Prints one JSON object when it is done.
+Usage: billing_process.py CONFIG start|restart|stop [--mutant NAME] [--lease SECONDS]
+[--busy SECONDS] [--journal delete|wal]. Prints one JSON object when it is done.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 
 import mutants
 from billing_world import DEFINITION, TODAY
+from msgrun import database
 from msgrun.config import load_config
 from msgrun.control.restart import restart
 from msgrun.control.start import start
@@ -32,6 +33,8 @@ def launch(
     failpoint: str = "",
     mutant: str = "",
     lease: float = 0,
+    busy: float = 0,
+    journal: str = "",
     under: tuple[str, ...] = (),
     **further: Any,
 ) -> "subprocess.Popen[str]":
@@ -43,6 +46,8 @@ def launch(
         failpoint: what MSGRUN_FAILPOINT says, e.g. "intent.committed=kill@3".
         mutant: a fault of `mutants.py` to plant in the process.
         lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
+        busy: seconds that a locked SQLite database is waited for. 0: as they are.
+        journal: the journal mode of SQLite, "delete" or "wal". "": as its version has it.
         under: a command to run it under, e.g. strace with its options.
         further: for `Popen`.
     """
@@ -51,6 +56,10 @@ def launch(
         command += ["--mutant", mutant]
     if lease:
         command += ["--lease", str(lease)]
+    if busy:
+        command += ["--busy", str(busy)]
+    if journal:
+        command += ["--journal", journal]
     environment = os.environ | ({"MSGRUN_FAILPOINT": failpoint} if failpoint else {})
     usual: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment}
     return subprocess.Popen(command, **(usual | further))
@@ -79,12 +88,18 @@ def main() -> int:
     parser.add_argument("action", choices=["start", "restart", "stop"])
     parser.add_argument("--mutant")
     parser.add_argument("--lease", type=float)
+    parser.add_argument("--busy", type=float)
+    parser.add_argument("--journal", choices=["delete", "wal"])
     given = parser.parse_args()
     if given.mutant:
         mutants.plant(given.mutant)
     if given.lease:
         mutants.replace(workers, "LEASE", timedelta(seconds=given.lease))
         mutants.replace(workers, "HEARTBEAT", timedelta(seconds=given.lease / 6))
+    if given.busy:
+        mutants.replace(database, "BUSY_SECONDS", given.busy)
+    if given.journal:
+        mutants.replace(database, "wal_is_safe", lambda _version: given.journal == "wal")
     workspace = Workspace.of(load_config(given.config))
     try:
         ending = _act(workspace, given.action)

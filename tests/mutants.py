@@ -15,13 +15,27 @@ def replace(owner: Any, name: str, value: Any) -> None:
 
 def synchronous_normal() -> None:
     """Commit without syncing what makes a commit durable on SQLite."""
+    _synchronous("NORMAL")
+
+
+def synchronous_full() -> None:
+    """Commit on SQLite without syncing the directory from which the journal was removed."""
+    _synchronous("FULL")
+
+
+def synchronous_off() -> None:
+    """Let SQLite sync nothing at all."""
+    _synchronous("OFF")
+
+
+def _synchronous(level: str) -> None:
     import sqlite3
 
     from msgrun import database
 
     def weaken(raw: sqlite3.Connection, record: Any) -> None:
         sound(raw, record)
-        raw.execute("PRAGMA synchronous = NORMAL")
+        raw.execute(f"PRAGMA synchronous = {level}")
 
     sound = database._prepare_sqlite
     replace(database, "_prepare_sqlite", weaken)
@@ -29,6 +43,8 @@ def synchronous_normal() -> None:
 
 MUTANTS: dict[str, Callable[[], None]] = {
     "synchronous-normal": synchronous_normal,
+    "synchronous-full": synchronous_full,
+    "synchronous-off": synchronous_off,
 }
 
 
