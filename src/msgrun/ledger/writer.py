@@ -12,10 +12,9 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from msgrun.database import Database
-from msgrun.errors import MsgrunError
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -88,20 +87,34 @@ class Writer:
         try:
             with connection.begin():
                 results = [work(connection) for work, _ in group]
-        except DBAPIError as error:
-            if len(group) == 1 or error.connection_invalidated:
+        except Exception as error:
+            if len(group) == 1 or _concerns_all(connection, error):
                 raise
             for job in group:
                 try:
                     self._commit(connection, [job])
-                except DBAPIError as alone:
+                except OperationalError:
+                    raise  # not for this piece's sake: those behind it would fare no better
+                except Exception as alone:  # noqa: BLE001 - handed to the one who waits
                     _fail([job], self._explained(alone))
             return
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
 
-    def _explained(self, error: DBAPIError) -> DBAPIError | MsgrunError:
-        return error if isinstance(error, IntegrityError) else self._database.explain(error)
+    def _explained(self, error: Exception) -> Exception:
+        known = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
+        return self._database.explain(error) if known else error
+
+
+def _concerns_all(connection: Connection, error: Exception) -> bool:
+    """Tell whether every piece would meet it: the connection is gone, or SQLite's file is.
+
+    Locked, full or broken, the file would be waited for anew by each piece.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    of_file = connection.dialect.name == "sqlite" and isinstance(error, OperationalError)
+    return error.connection_invalidated or of_file
 
 
 def _fail(group: list[Job], error: Exception) -> None:
