@@ -35,8 +35,9 @@ SPARE = 60
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of a few megabytes."""
-    mount = shutil.which("mount", path=f"{os.environ.get('PATH', '')}:/bin:/sbin")
-    if os.geteuid() or mount is None:
+    path = f"{os.environ.get('PATH', '')}:/bin:/sbin"
+    mount, unmount = shutil.which("mount", path=path), shutil.which("umount", path=path)
+    if os.geteuid() or mount is None or unmount is None:
         pytest.skip("only root can mount a small file system")
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -47,7 +48,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    subprocess.run([unmount, "--lazy", str(folder)], check=True)
 
 
 def test_a_run_survives_a_full_disk(
@@ -121,7 +122,7 @@ def full(disk: Path) -> Iterator[None]:
                     if error.errno != errno.ENOSPC:
                         raise
                     first.set()
-                    enough.wait(0.0005)
+                    enough.wait(0.001)
 
     thread = threading.Thread(target=fill)
     thread.start()
