@@ -80,6 +80,8 @@ class Feeder:
         if len(floor.held) > ahead - job.connections:
             return ()
         tries = 0
+        # The writer's thread must not read what this one changes.
+        held = frozenset(floor.held)
 
         def work(connection: Connection) -> Sequence[tuple[Claim, float]]:
             nonlocal tries
@@ -88,7 +90,7 @@ class Feeder:
             if tries:
                 # The COMMIT before this one may have happened: those claims are nobody's.
                 messages.release_unknown(
-                    connection, self._tables, token=job.token, known=floor.held, now=now
+                    connection, self._tables, token=job.token, known=held, now=now
                 )
             tries += 1
             messages.wake_deferred(connection, self._tables, job.run.id, now)
@@ -98,10 +100,11 @@ class Feeder:
                 run_id=job.run.id,
                 server=job.server,
                 token=job.token,
-                wanted=ahead - len(floor.held),
+                wanted=ahead - len(held),
                 every=job.every,
                 now=now,
                 lease=workers.LEASE,
+                held=held,
             )
             return [(each, heard + (each.not_before - now).total_seconds()) for each in claims]
 

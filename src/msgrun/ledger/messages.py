@@ -65,11 +65,14 @@ def claim(
     every: timedelta,
     now: datetime,
     lease: timedelta,
+    held: Collection[int] = (),
 ) -> Sequence[Claim]:
     """Take up to `wanted` pending messages of a run, each with a permit of the server's rate.
 
     Nothing is taken for a worker that was signed off: others hold it for dead, and
-    nobody would find its claims again.
+    nobody would find its claims again. Nor what the worker still holds: its token is the
+    same for all its claims, so that the end of one (a release made again because its COMMIT
+    was in doubt) would undo the next, dot and all.
     """
     message, worker = tables.message, tables.worker
     # Locked, so that a take-over either sees these claims or is seen here.
@@ -79,7 +82,11 @@ def claim(
     ids = list(
         connection.execute(
             select(message.c.id)
-            .where(message.c.run_id == run_id, message.c.state == M.PENDING)
+            .where(
+                message.c.run_id == run_id,
+                message.c.state == M.PENDING,
+                message.c.id.not_in(held),
+            )
             .order_by(message.c.number)
             .limit(wanted)
             .with_for_update(skip_locked=True)
