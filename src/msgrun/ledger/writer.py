@@ -102,8 +102,9 @@ class Writer:
             future.set_result(result)
 
     def _explained(self, error: Exception) -> Exception:
-        known = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
-        return self._database.explain(error) if known else error
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+            return self._database.explain(error)
+        return error
 
 
 def _concerns_all(connection: Connection, error: Exception) -> bool:
