@@ -17,6 +17,7 @@ from smtp.server import PROTOCOL_VERSION_ALERT, MakeContext, ScriptedServer
 
 PASSWORD = "canary-4711"
 LOGIN = {"username": "billing", "password": SecretStr(PASSWORD)}
+V = Verdict
 OFFERS = ("PIPELINING", "STARTTLS", "AUTH PLAIN LOGIN")
 
 
@@ -229,3 +230,26 @@ async def test_a_password_that_the_server_echoes_is_not_kept() -> None:
     assert PASSWORD not in repr(outcome)
     assert blob not in repr(outcome)
     assert PASSWORD not in repr(settings(1, **LOGIN))
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one by one"])
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_one_message_after_the_other_flows_over_a_secured_connection(
+    security: str, pipelining: bool, ca_file: Path, server_context: MakeContext
+) -> None:
+    offers = OFFERS if pipelining else OFFERS[1:]
+    server = ScriptedServer(
+        {"rcpt": ["250 ok", "550 5.1.1 no such user"]},
+        offers,
+        server_context(),
+        implicit_tls=security == "tls",
+    )
+    async with server.running():
+        transport = SmtpTransport(settings(server.port, security=security, ca_file=ca_file))
+        verdicts = [
+            (await transport.send(envelope(), letter(f"<{number}@acme.test>"), Asked())).verdict
+            for number in range(6)
+        ]
+        await transport.close()
+    assert verdicts == [V.ACCEPTED, V.REJECTED, V.ACCEPTED, V.ACCEPTED, V.ACCEPTED, V.ACCEPTED]
+    assert server.connections == 1

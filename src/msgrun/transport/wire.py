@@ -31,8 +31,10 @@ class Wire(asyncio.Protocol):
         self._lost = "the connection is closed" if transport.is_closing() else ""
         self._closed = asyncio.Event()
         transport.set_protocol(self)
-        # With no slack, `drain` returns when the kernel has every byte.
-        transport.set_write_buffer_limits(high=0)
+        # With no slack, `drain` returns when the transport has passed on every byte. Over TLS
+        # asyncio pauses at the limit, not above it: with 0 it would pause for an empty buffer.
+        secured = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if secured else 0)
 
     # What asyncio calls.
 
@@ -62,7 +64,7 @@ class Wire(asyncio.Protocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Note that the kernel has taken every byte."""
+        """Note that every byte has been taken."""
         self._paused = False
         self._wake()
 
