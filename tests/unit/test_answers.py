@@ -20,6 +20,7 @@ EXAMPLES = [
     (S.DOT, "432 4.3.2 Concurrent connections limit exceeded", SERVER, "MR618"),
     (S.DOT, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", SERVER, "MR618"),
     (S.RCPT, "421 4.7.32 From: header isn't aligned with either SPF or DKIM", SERVER, "MR833"),
+    (S.DOT, "421 4.7.26 rate limited because it is unauthenticated", SERVER, "MR833"),
     (S.MAIL, "421 4.7.0 Try again later, closing connection", SERVER, "MR618"),
     (S.DOT, "421 4.7.28 unusual rate of unsolicited mail", SERVER, "MR618"),
     (S.RCPT, "451 4.7.650 The mail server [192.0.2.1] has been limited", SERVER, "MR618"),
@@ -31,6 +32,7 @@ EXAMPLES = [
     (S.RCPT, "504 5.5.2 <h>: Helo command rejected: need fully-qualified name", SERVER, "MR619"),
     (S.EHLO, "501 5.5.4 Invalid domain name", SERVER, "MR619"),
     (S.TLS, "454 4.7.0 TLS not available due to local problem", SERVER, "MR607"),
+    (S.EHLO, "421 4.3.2 too busy", SERVER, "MR605"),
     (S.MAIL, "530 5.7.0 Must issue a STARTTLS command first", SERVER, "MR606"),
     # Authentication.
     (S.AUTH, "535 5.7.139 SmtpClientAuthentication is disabled for the Tenant.", SERVER, "MR615"),
@@ -46,6 +48,9 @@ EXAMPLES = [
     (S.AUTH, "535 5.7.3 Authentication unsuccessful", SERVER, "MR615"),
     (S.MAIL, "530 5.7.57 Client not authenticated to send mail", SERVER, "MR615"),
     (S.AUTH, "535 5.7.8 Error: authentication failed", SERVER, "MR615"),
+    (S.AUTH, "454 4.7.0 Temporary authentication failure", SERVER, "MR615"),
+    (S.AUTH, "421 4.3.2 closing", SERVER, "MR603"),
+    (S.TLS, "421 4.3.2 closing", SERVER, "MR603"),
     # The sender.
     (S.DOT, "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
      SERVER, "MR616"),
@@ -54,10 +59,12 @@ EXAMPLES = [
     (S.RCPT, "553 5.7.1 <b@acme.test>: Sender address rejected: not owned by user x",
      SERVER, "MR616"),
     (S.DOT, "554 Message rejected: Email address is not verified.", SERVER, "MR616"),
+    (S.RCPT, "553 5.7.1 <b@acme.test>: Sender address rejected: not logged in", SERVER, "MR616"),
     (S.DOT, "550 The from address does not match a verified Sender Identity.", SERVER, "MR616"),
     # Relaying.
     (S.RCPT, "550 5.7.64 TenantAttribution; Relay Access Denied", SERVER, "MR617"),
     (S.RCPT, "554 5.7.1 <a@b.test>: Relay access denied", REJECT, "MR617"),
+    (S.RCPT, "454 4.7.1 <a@b.test>: Relay access denied", DEFER, "MR617"),
     # Size.
     (S.MAIL, "552 5.3.4 Message size exceeds fixed limit", REJECT, "MR405"),
     (S.DOT, "552 Message exceeds maximum size", REJECT, "MR405"),
@@ -75,6 +82,7 @@ EXAMPLES = [
     (S.DOT, "550 5.7.509 Access denied, domain does not pass DMARC", REJECT, "MR833"),
     (S.DOT, "550 5.7.515 Access denied", REJECT, "MR833"),
     (S.RCPT, "550 5.7.23 SPF validation failed", REJECT, "MR833"),
+    (S.DOT, "550 5.7.30 blocked because DKIM didn't pass", REJECT, "MR833"),
     (S.DOT, "550 5.7.25 The IP address does not have a PTR record", REJECT, "MR841"),
     # By stage and class.
     (S.EHLO, "550 go away", SERVER, "MR605"),
