@@ -1,5 +1,6 @@
 """Messages, settings and intents for the tests of transports."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from typing import Any
 
 from msgrun.model import ComposedMessage, Envelope
 from msgrun.transport.server import ServerSettings
+from msgrun.transport.smtp import SmtpTransport
 
 BODY = b"Subject: Invoice\r\n\r\n.one dot\r\n..two dots\r\n.\r\nthe end\r\n"
 
@@ -54,3 +56,10 @@ class Asked:
         if self.meanwhile is not None:
             await self.meanwhile()
         return self.answer
+
+
+async def noticed(transport: SmtpTransport) -> None:
+    """Wait until the client has seen what the server did out of turn."""
+    async with asyncio.timeout(10):
+        while transport._connection is not None and transport._connection.session.usable:
+            await asyncio.sleep(0)

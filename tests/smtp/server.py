@@ -7,18 +7,28 @@ first times (after which the stage answers as usual). An answer is one of
     close                the connection is closed
     reset                the connection is reset
     silent               nothing is said
+    after 0.2 250 text   the line comes so many seconds later, though nobody may be there
     drip 250 text        the line comes byte by byte, for longer than anyone waits
+    endless 250-text     the same line, byte by byte, again and again
+    vanish               from now on every packet is dropped: nothing is taken, nothing is said
     raw text             these bytes and a line end
     early 552 text       (stage `data`) 354, then the answer as soon as body bytes come
     deaf 552 text        (stage `data`) 354, nothing is read, the answer when all buffers are full
+    stuck                (stage `data`) 354, then nothing is read and nothing is said
     354+552 text         (stage `data`) 354 and the answer in one write
 
-An answer may be followed by " & close".
+An answer may be followed by " & close". With a `chance`, every answer is cut at random into
+pieces that come one after the other, as a network may deliver them.
 """
 
 import asyncio
 import contextlib
+import ctypes
+import random
+import re
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +43,8 @@ USUAL = {
     "rset": "250 2.0.0 reset",
     "quit": "221 2.0.0 bye",
 }
+PACE = 0.05  # seconds between two bytes that drip
+SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
 PROTOCOL_VERSION_ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # what a server without TLS 1.2 says
 Answer = str | Sequence[str]
 MakeContext = Callable[..., ssl.SSLContext]
@@ -55,6 +67,7 @@ class ScriptedServer:
     extensions: Sequence[str] = ("PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8")
     context: ssl.SSLContext | None = None
     implicit_tls: bool = False
+    chance: random.Random | None = None
     port: int = 0
     connections: int = 0
     commands: list[str] = field(default_factory=list)
@@ -68,6 +81,7 @@ class ScriptedServer:
         self._left = {k: list(v) for k, v in self.answers.items() if not isinstance(v, str)}
         self._changed = asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["ScriptedServer"]:
@@ -82,6 +96,10 @@ class ScriptedServer:
             for handler in self._handlers:
                 handler.cancel()
             await asyncio.gather(*self._handlers, return_exceptions=True)
+            for writer in self._writers:
+                # In order, a close may wait for the peer longer than the loop lives.
+                writer.transport.abort()
+            await asyncio.sleep(0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that the server sees makes `condition` true."""
@@ -113,6 +131,7 @@ class ScriptedServer:
         task = asyncio.current_task()
         assert task is not None
         self._handlers.add(task)
+        self._writers.append(writer)
         self.connections += 1
         try:
             await _Dialogue(self, reader, writer).run()
@@ -166,6 +185,8 @@ class _Dialogue:
             self.mail, self.rcpts = "", []
 
     async def secure(self) -> None:
+        if "handshake" in self.server.answers:
+            await self.perform(self.server.next_answer("handshake"))
         if self.server.context is None:
             await self.more()  # the client's hello
             self.writer.write(PROTOCOL_VERSION_ALERT)
@@ -220,7 +241,7 @@ class _Dialogue:
     async def say(self, stage: str, in_order: bool = True) -> str:
         answer = self.server.next_answer(stage, in_order)
         await self.perform(answer)
-        return answer
+        return re.sub(r"^(raw|drip|after \S+) ", "", answer)
 
     async def perform(self, answer: str) -> None:
         answer, closing = answer.removesuffix(" & close"), answer.endswith(" & close")
@@ -228,31 +249,74 @@ class _Dialogue:
         if verb == "silent":
             await self.reader.read()  # until the client gives up
             raise EOFError
-        if verb == "drip":
-            for byte in rest.encode() + b"\r\n":
-                self.writer.write(bytes([byte]))
-                await self.writer.drain()
-                await asyncio.sleep(0.05)
-        elif verb == "raw":
-            self.writer.write(rest.encode() + b"\r\n")
-        elif verb == "deaf":
-            await self.write("354 go ahead")
-            await asyncio.sleep(0.2)
-            await self.write(rest)
+        if verb == "vanish":
+            drop_packets(self.writer.get_extra_info("socket"))
             await asyncio.Event().wait()
-        elif verb.startswith("354+"):
-            self.writer.write(f"354 go ahead\r\n{verb[4:]} {rest}\r\n".encode())
-        elif verb not in {"close", "reset"}:
-            await self.write(answer)
+        if verb not in {"close", "reset"}:
+            await self.speak(verb, rest, answer)
         if verb == "reset":
+            # Without a linger time it is a RST rather than a FIN.
+            raw = self.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.writer.transport.abort()
         if closing or verb in {"close", "reset"}:
             await self.writer.drain()
             self.writer.close()
             raise EOFError
 
+    async def speak(self, verb: str, rest: str, answer: str) -> None:
+        """Say an answer in the manner of its verb, or as it is."""
+        if verb == "after":
+            seconds, _, rest = rest.partition(" ")
+            await asyncio.sleep(float(seconds))
+            await self.write(rest)
+        elif verb == "drip":
+            await self.drip(rest.encode() + b"\r\n")
+        elif verb == "endless":
+            while True:
+                await self.drip(rest.encode() + b"\r\n")
+        elif verb == "raw":
+            await self.put(rest.encode() + b"\r\n")
+        elif verb in {"deaf", "stuck"}:
+            await self.write("354 go ahead")
+            if verb == "deaf":
+                await asyncio.sleep(0.2)
+                await self.write(rest)
+            await asyncio.Event().wait()
+        elif verb.startswith("354+"):
+            await self.put(f"354 go ahead\r\n{verb[4:]} {rest}\r\n".encode())
+        else:
+            await self.write(answer)
+
     async def write(self, answer: str) -> None:
         code, lines = answer[:3], answer[4:].split("\n")
         text = "".join(f"{code}-{line}\r\n" for line in lines[:-1]) + f"{code} {lines[-1]}\r\n"
-        self.writer.write(text.encode())
+        await self.put(text.encode())
+
+    async def drip(self, data: bytes) -> None:
+        for byte in data:
+            self.writer.write(bytes([byte]))
+            await self.writer.drain()
+            await asyncio.sleep(PACE)
+
+    async def put(self, data: bytes) -> None:
+        """Write bytes, in one piece or, with a chance, in several."""
+        chance = self.server.chance
+        while chance is not None and len(data) > 1 and chance.random() < 0.8:
+            cut = chance.randrange(1, len(data))
+            self.writer.write(data[:cut])
+            await self.writer.drain()
+            await asyncio.sleep(chance.choice([0, 0, 0.001, 0.003]))
+            data = data[cut:]
+        self.writer.write(data)
         await self.writer.drain()
+
+
+def drop_packets(raw: socket.socket) -> None:
+    """Let the kernel drop every packet that comes for a connection, as a dead network would.
+
+    The filter is one instruction of the classic BPF: return 0, take nothing of it.
+    """
+    instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(instruction))
+    raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)

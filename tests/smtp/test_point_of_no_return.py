@@ -7,17 +7,10 @@ import pytest
 from msgrun.model import Stage, Verdict
 from msgrun.transport.base import WithheldError
 from msgrun.transport.smtp import SmtpTransport
-from smtp.letters import Asked, envelope, letter, settings
+from smtp.letters import Asked, envelope, letter, noticed, settings
 from smtp.server import ScriptedServer
 
 PLAIN = ("SIZE 10000000", "8BITMIME")
-
-
-async def noticed(transport: SmtpTransport) -> None:
-    """Wait until the client has seen what the server did out of turn."""
-    async with asyncio.timeout(10):
-        while transport._connection is not None and transport._connection.session.usable:
-            await asyncio.sleep(0)
 
 
 async def test_intent_is_asked_when_the_server_has_the_body_and_no_dot() -> None:
