@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from smtp.cells import Authority
 from smtp.server import MakeContext
 
 
@@ -44,3 +45,9 @@ def server_context(authority: trustme.CA) -> MakeContext:
         return context
 
     return make
+
+
+@pytest.fixture
+def authority_at(ca_file: Path, server_context: MakeContext) -> Authority:
+    """The local authority."""
+    return Authority(ca_file, server_context)

@@ -43,7 +43,6 @@ USUAL = {
     "rset": "250 2.0.0 reset",
     "quit": "221 2.0.0 bye",
 }
-PACE = 0.05  # seconds between two bytes that drip
 SO_ATTACH_FILTER = 26  # Linux, asm-generic/socket.h
 PROTOCOL_VERSION_ALERT = b"\x15\x03\x01\x00\x02\x02\x46"  # what a server without TLS 1.2 says
 Answer = str | Sequence[str]
@@ -68,6 +67,7 @@ class ScriptedServer:
     context: ssl.SSLContext | None = None
     implicit_tls: bool = False
     chance: random.Random | None = None
+    pace: float = 0.05  # seconds between two bytes that drip
     port: int = 0
     connections: int = 0
     commands: list[str] = field(default_factory=list)
@@ -186,6 +186,7 @@ class _Dialogue:
 
     async def secure(self) -> None:
         if "handshake" in self.server.answers:
+            await self.more()  # the client's hello
             await self.perform(self.server.next_answer("handshake"))
         if self.server.context is None:
             await self.more()  # the client's hello
@@ -297,7 +298,7 @@ class _Dialogue:
         for byte in data:
             self.writer.write(bytes([byte]))
             await self.writer.drain()
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(self.server.pace)
 
     async def put(self, data: bytes) -> None:
         """Write bytes, in one piece or, with a chance, in several."""
