@@ -93,13 +93,14 @@ class ScriptedServer:
             yield self
         finally:
             server.close()
+            await _a_few_steps()  # a connection may just have been taken
             for handler in self._handlers:
                 handler.cancel()
             await asyncio.gather(*self._handlers, return_exceptions=True)
             for writer in self._writers:
                 # In order, a close may wait for the peer longer than the loop lives.
                 writer.transport.abort()
-            await asyncio.sleep(0)
+            await _a_few_steps()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that the server sees makes `condition` true."""
@@ -141,6 +142,12 @@ class ScriptedServer:
             self.gone += 1
             self.note()
             writer.close()
+
+
+async def _a_few_steps() -> None:
+    """Let asyncio do what it has planned to do next."""
+    for _ in range(6):
+        await asyncio.sleep(0)
 
 
 class _Dialogue:
