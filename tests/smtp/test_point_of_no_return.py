@@ -153,6 +153,19 @@ async def test_cancelled_while_waiting_the_connection_is_gone(stage: str) -> Non
     assert server.connections == 2
 
 
+async def test_cancelled_while_saying_goodbye_the_connection_is_gone() -> None:
+    server = ScriptedServer({"quit": "silent"})
+    async with server.running():
+        transport = SmtpTransport(settings(server.port))
+        await transport.send(envelope(), letter(), Asked())
+        closing = asyncio.create_task(transport.close())
+        await server.until(lambda: "QUIT" in server.commands)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await server.until(lambda: server.gone == 1)
+
+
 async def test_a_left_over_answer_is_never_credited_to_the_next_message() -> None:
     server = ScriptedServer({"dot": ["raw 250 Ok: queued as ONE\r\n250 Ok: queued as FALSE"]})
     async with server.running():

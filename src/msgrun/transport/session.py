@@ -90,11 +90,16 @@ class Session:
 
     async def quit(self) -> None:
         """Say QUIT and close, within a few seconds."""
-        if self.usable:
-            with contextlib.suppress(WireError):
-                self._wire.write(b"QUIT\r\n")
-                await self._wire.reply(min(GOODBYE, self._timeout))
-        await self._wire.close(1.0)
+        try:
+            if self.usable:
+                with contextlib.suppress(WireError):
+                    self._wire.write(b"QUIT\r\n")
+                    await self._wire.reply(min(GOODBYE, self._timeout))
+            await self._wire.close(1.0)
+        except BaseException:
+            # Cancelled: nobody would ever close it.
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Drop the connection at once."""
