@@ -72,7 +72,7 @@ async def play(number: int) -> bool:
         outcome: Outcome | None = None
         with suppress(asyncio.CancelledError):
             outcome = await sending
-        await asyncio.sleep(chance.choice([0, delay / 2, delay]))
+        await asyncio.sleep(chance.choice([0, 0, delay]))
         second = await transport.send(envelope(), letter("<two@acme.test>"), Asked())
         third = await transport.send(envelope(), letter("<three@acme.test>"), Asked())
         await transport.close()
