@@ -176,5 +176,6 @@ def check_server(workspace: Workspace, frozen: Frozen) -> ProbeReport:
     evidence = str(failure.reply or "; ".join(failure.evidence))
     text = f"server '{name}' ({settings.host}:{settings.port}), at {failure.stage}: {evidence}"
     hint = f"`msgrun doctor` walks through it; `msgrun explain {failure.finding}`"
-    error = ServerDownError if failure.stage in _UNREACHABLE else PreflightError
+    for_now = failure.reply is not None and failure.reply.code < 500
+    error = ServerDownError if for_now or failure.stage in _UNREACHABLE else PreflightError
     raise error(f"{text} ({failure.finding})", hint)

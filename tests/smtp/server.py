@@ -29,7 +29,8 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 USUAL = {
@@ -328,3 +329,28 @@ def drop_packets(raw: socket.socket) -> None:
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(instruction))
     raw.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+@contextlib.contextmanager
+def serving(server: ScriptedServer) -> Iterator[None]:
+    """Run a server in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    up, down = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with server.running():
+            up.set()
+            await down.wait()
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert up.wait(10)
+        yield
+    finally:
+        loop.call_soon_threadsafe(down.set)
+        thread.join()

@@ -1,12 +1,9 @@
 """Whole runs against a server that fails at random: restarted to the end, nothing twice or lost."""
 
-import asyncio
 import random
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +17,7 @@ from msgrun.database import Database
 from msgrun.delivery import floor, policy
 from msgrun.errors import PreflightError, ServerDownError
 from msgrun.states import MessageState, RunStatus
-from smtp.server import USUAL, ScriptedServer
+from smtp.server import USUAL, ScriptedServer, serving
 
 M = MessageState
 LIVES: Final = 120
@@ -73,9 +70,9 @@ class MoodyServer(ScriptedServer):
 class Hasty(policy.Patience):
     """Waits as often as the real one, a hundred times shorter."""
 
-    def trouble(self, clock: float, randomness: random.Random) -> float | None:
+    def trouble(self, clock: float, randomness: random.Random, weight: int = 1) -> float | None:
         """Note a fault; see `Patience.trouble`."""
-        wait = super().trouble(clock, randomness)
+        wait = super().trouble(clock, randomness, weight)
         if wait is None:
             return None
         self.hold_until = clock + wait / 100
@@ -169,28 +166,3 @@ def hold_against(world: World, server: MoodyServer, customers: int) -> Counter[M
             assert message.message_id in taken, f"{message} was never taken"
             assert message.queue_id == "TEST01", "the answer was another one's"
     return Counter(states.values())
-
-
-@contextmanager
-def serving(server: ScriptedServer) -> Iterator[None]:
-    """Run a server in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    up, down = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with server.running():
-            up.set()
-            await down.wait()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        assert up.wait(10)
-        yield
-    finally:
-        loop.call_soon_threadsafe(down.set)
-        thread.join()

@@ -168,7 +168,8 @@ class Sender:
             floor.halt_with(RunStatus.PAUSED, outcome.finding, told)
             return
         wait = None
-        if outcome.finding not in HOPELESS:
+        temporary = outcome.reply is not None and outcome.reply.code < 500
+        if temporary or outcome.finding not in HOPELESS:
             weight = DOUBT_WEIGHS if outcome.verdict is Verdict.IN_DOUBT else 1
             wait = floor.patience.trouble(boot_seconds(), self._job.randomness, weight)
         if wait is None:
