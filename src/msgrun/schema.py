@@ -78,7 +78,15 @@ class JsonText(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Write any JSON value."""
-        return None if value is None else json.dumps(value, ensure_ascii=False)
+        if value is None:
+            return None
+        written = json.dumps(value, ensure_ascii=False)
+        try:
+            written.encode()
+        except UnicodeEncodeError:
+            # Half a surrogate pair, which JSON can say and no database takes as text.
+            return json.dumps(value)
+        return written
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Read it back."""

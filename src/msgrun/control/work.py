@@ -156,7 +156,7 @@ def deliver(
 
 
 def _harmless(listener: Listener) -> Listener:
-    """Keep a closed terminal or a broken pipe from ending a run."""
+    """Keep a closed terminal, a broken pipe or a letter it cannot show from ending a run."""
     broken = False
 
     def listen(event: Event) -> None:
@@ -164,7 +164,9 @@ def _harmless(listener: Listener) -> Listener:
         if not broken:
             try:
                 listener(event)
-            except OSError:
+            except UnicodeError:
+                return  # this one event; the next may be shown
+            except (OSError, ValueError):  # a closed file is a ValueError
                 broken = True
 
     return listen

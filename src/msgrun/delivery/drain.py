@@ -10,7 +10,6 @@ from msgrun.delivery.feeder import Feeder
 from msgrun.delivery.floor import Floor
 from msgrun.delivery.job import Job
 from msgrun.delivery.sender import Sender
-from msgrun.errors import DatabaseError
 from msgrun.failpoints import reach
 from msgrun.ledger import runs, workers
 from msgrun.states import RunStatus
@@ -75,7 +74,7 @@ class Drain:
         while self._floor.error is None:
             try:
                 await self._look()
-            except DatabaseError as error:
+            except Exception as error:  # noqa: BLE001 - raised when the senders have ended
                 self._floor.fail(error)
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -40,7 +40,7 @@ class Feeder:
                     await self._compose(composer, claims)
                 elif not await self._more_may_come():
                     return
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - raised when the senders have ended
             floor.fail(error)
         finally:
             composer.close()

@@ -33,7 +33,8 @@ class Floor:
         halt: set when nothing new may start.
         stirred: set whenever a message was settled, or the halt came.
         ending: status, reason and detail that the run is left with; None: finished.
-        error: why the ledger cannot be written any more; the run is left as it is then.
+        error: why the run cannot go on (the ledger cannot be written any more); it is left as
+            it is then.
         held: messages claimed and neither settled nor released.
         leaves_at: when the rate lets each of them leave, on `boot_seconds`.
         intents_lost: intents in a row that the database did not take.
@@ -49,7 +50,7 @@ class Floor:
         self.halt = asyncio.Event()
         self.stirred = asyncio.Event()
         self.ending: tuple[RunStatus, str | None, str | None] | None = None
-        self.error: MsgrunError | None = None
+        self.error: Exception | None = None
         self.patience = Patience()
         self.refusals = Refusals()
         self.held: set[int] = set()
@@ -67,11 +68,16 @@ class Floor:
             self.stirred.set()
             self.job.listener(Stopping(detail))
 
-    def fail(self, error: MsgrunError) -> None:
-        """Stop sending because the ledger cannot be written; what has left is still waited for."""
+    def fail(self, error: Exception) -> None:
+        """Stop sending because the ledger cannot be written; what has left is still waited for.
+
+        So it is for a fault of the program: raised at once, it would put every message in
+        doubt whose answer is on its way.
+        """
         if self.error is None:
             self.error = error
-        self.halt_with(RunStatus.STOPPED, None, error.message)
+        told = error.message if isinstance(error, MsgrunError) else f"a fault: {error!r}"
+        self.halt_with(RunStatus.STOPPED, None, told)
 
     async def write(
         self, work: Callable[[Connection], T], patience: float = DATABASE_PATIENCE

@@ -40,7 +40,7 @@ class Sender:
             while (ready := await floor.queue.get()) is not None:
                 try:
                     await self._take(ready)
-                except DatabaseError as error:
+                except Exception as error:  # noqa: BLE001 - raised when the others have ended
                     floor.fail(error)
                 floor.let_go(ready.claim.id)
         finally:
