@@ -87,9 +87,11 @@ class Sender:
     async def _judge(self, ready: Ready, outcome: Outcome) -> None:
         """Let the outcome count for the server, and record it for the message."""
         reach("answer.received")
+        closes = is_quota(outcome)
         if outcome.verdict in (Verdict.SERVER_FAULT, Verdict.IN_DOUBT):
             # A server that takes messages and never answers must not put a whole run in doubt.
-            await self._trouble(outcome)
+            if not closes:
+                self._trouble(outcome)
         else:
             self._floor.patience.well()
         if self._floor.refusals.note(outcome, ready.envelope.recipients):
@@ -100,6 +102,9 @@ class Sender:
             await self._floor.release([ready.claim.id])
         else:
             await self._recorder.record(ready, settlement)
+        if closes:
+            # Only now: a definite answer is not lost when the database takes nothing more.
+            await self._close_server(outcome)
 
     async def _until_due(self, ready: Ready) -> None:
         """Wait for the message's permit, and for the server to be tried again."""
@@ -158,15 +163,17 @@ class Sender:
         failed = Settlement(MessageState.FAILED, reason="MR512", detail=leak, counts=False)
         await self._recorder.record(ready, failed)
 
-    async def _trouble(self, outcome: Outcome) -> None:
+    async def _close_server(self, outcome: Outcome) -> None:
+        """Pause the run, and leave the server alone until its quota is fresh."""
+        until = await self._recorder.close_server()
+        told = _with_remedy(f"{outcome.stage}: {outcome.reply or outcome.text}", outcome)
+        told += f" The quota is taken to be used up until {until:%Y-%m-%d %H:%M} UTC."
+        self._floor.halt_with(RunStatus.PAUSED, outcome.finding, told)
+
+    def _trouble(self, outcome: Outcome) -> None:
         """Hold back, or pause the run when waiting does not help."""
         floor = self._floor
         told = _with_remedy(f"{outcome.stage}: {outcome.reply or outcome.text}", outcome)
-        if is_quota(outcome):
-            until = await self._recorder.close_server()
-            told += f" The quota is taken to be used up until {until:%Y-%m-%d %H:%M} UTC."
-            floor.halt_with(RunStatus.PAUSED, outcome.finding, told)
-            return
         wait = None
         temporary = outcome.reply is not None and outcome.reply.code < 500
         if temporary or outcome.finding not in HOPELESS:
