@@ -1,5 +1,6 @@
 """Recording what came of a try: in the ledger, and where it cannot be, in the journal."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,9 +46,13 @@ class Recorder:
         try:
             await self._floor.write(work, patience=0)
         except DatabaseError:
+            entry = None
             if is_answer(settlement) and isinstance(ready, Ready):
-                self._note(ready, settlement)
+                entry = self._entry(ready, settlement)
+                self._keep(self._job.journal.add, entry)
             await self._floor.write(work)
+            if entry is not None:
+                self._keep(self._job.journal.take_back, entry)
         reach("record.committed")
         self._tell(ready, settlement, due_at)
 
@@ -60,7 +65,8 @@ class Recorder:
         try:
             await self._floor.release([ready.claim.id])
         except DatabaseError:
-            self._note(ready, Settlement(MessageState.PENDING, counts=False))
+            entry = self._entry(ready, Settlement(MessageState.PENDING, counts=False))
+            self._keep(self._job.journal.add, entry)
             raise
         self._floor.intents_lost += 1
         if self._floor.intents_lost >= MOST_LOST_INTENTS:
@@ -107,9 +113,8 @@ class Recorder:
             messages.set_deadline(connection, self._tables, key, now + job.deadline)
         return now + settlement.retry_in
 
-    def _note(self, ready: Ready, settlement: Settlement) -> None:
-        """Keep in the journal what the ledger does not know; a disk that is full is the end."""
-        entry = Entry(
+    def _entry(self, ready: Ready, settlement: Settlement) -> Entry:
+        return Entry(
             self._job.run.uid,
             ready.claim.id,
             self._job.token,
@@ -117,8 +122,11 @@ class Recorder:
             settlement,
             datetime.now(UTC),
         )
+
+    def _keep(self, write: Callable[[Entry], None], entry: Entry) -> None:
+        """Keep in the journal what the ledger does not know; a disk that is full is the end."""
         try:
-            self._job.journal.add(entry)
+            write(entry)
         except OSError as error:
             told = f"neither the database nor the journal takes an answer: {error}"
             self._floor.fail(DatabaseError(told, "free disk space, then restart the run"))

@@ -90,7 +90,7 @@ def settle_doubt(
     settled = connection.execute(
         update(table)
         .where(table.c.id == message.claim.id, table.c.state == MessageState.IN_DOUBT)
-        .values(reason=None, detail=told, updated_at=now, **values)
+        .values(reason=None, detail=told, token=None, updated_at=now, **values)
     )
     if not settled.rowcount:
         return False

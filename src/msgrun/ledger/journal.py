@@ -83,11 +83,21 @@ class Journal:
         Raises:
             OSError: the disk does not take it.
         """
-        line = _line(entry)
+        self._write(_line(entry))
+        reach("journal.written")
+
+    def take_back(self, entry: Entry) -> None:
+        """Note that the ledger has an entry after all: later tries must not be settled by it.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        self._write(_checked({"message": entry.message, "taken_back": True}))
+
+    def _write(self, line: bytes) -> None:
         os.pwrite(self._handle, line, self._end)
         os.fsync(self._handle)
         self._end += len(line)
-        reach("journal.written")
 
     def close(self, *, merged: bool) -> None:
         """Let the file go; where the ledger has all of it, it is removed."""
@@ -158,7 +168,7 @@ class Journals:
             return 0  # another process was quicker
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            entries = list(_entries(path.read_bytes()))
+            entries = _entries(path.read_bytes())
             merged = 0
             if entries:
                 with database.write() as connection:
@@ -216,18 +226,26 @@ def _line(entry: Entry) -> bytes:
             "refused": refusals_json(outcome.refused),
             "refused_bcc": refusals_json(outcome.refused_bcc),
         }
+    return _checked(content)
+
+
+def _checked(content: dict[str, Any]) -> bytes:
     text = json.dumps(content).encode("ascii")
     return b"%08x " % zlib.crc32(text) + text + b"\n"
 
 
-def _entries(data: bytes) -> Iterator[Entry]:
-    """Read a file's lines up to the first that is not whole."""
+def _entries(data: bytes) -> Sequence[Entry]:
+    """Read a file's lines up to the first that is not whole; the last word on each message."""
+    entries: dict[int, Entry] = {}
     for line in data.split(b"\n"):
         checksum, _, text = line.partition(b" ")
         if checksum != b"%08x" % zlib.crc32(text):
-            return
+            break
         content = json.loads(text)
-        yield Entry(
+        entries.pop(content["message"], None)
+        if "taken_back" in content:
+            continue
+        entries[content["message"]] = Entry(
             content["run"],
             content["message"],
             content["token"],
@@ -235,6 +253,7 @@ def _entries(data: bytes) -> Iterator[Entry]:
             _settlement(content),
             datetime.fromisoformat(content["at"]).astimezone(UTC),
         )
+    return list(entries.values())
 
 
 def _settlement(content: dict[str, Any]) -> Settlement:

@@ -4,7 +4,7 @@ Every write may be repeated: when a COMMIT is in doubt the same write is simply 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -251,14 +251,10 @@ def settle(
 ) -> bool:
     """Record what came of a try; False when the claim is no longer ours (nothing is written)."""
     message = tables.message
-    return _settle(
-        connection,
-        tables,
-        message_id,
-        (message.c.token == token, message.c.state.in_(sources_of(settlement.to))),
-        settlement,
-        now,
-    )
+    # What is in doubt keeps its token, for `credit` alone.
+    sources = sources_of(settlement.to) - {M.IN_DOUBT}
+    which = (message.c.token == token, message.c.state.in_(sources))
+    return _settle(connection, tables, message_id, which, settlement, now)
 
 
 def credit(
@@ -273,13 +269,16 @@ def credit(
 ) -> bool:
     """Record a definite answer that comes late: from the journal, or after a take-over.
 
-    It counts while nobody has settled the doubt otherwise and the bytes are those that it
-    is about; False when it changes nothing.
+    It counts while nobody has settled the doubt otherwise, and the doubt is about the very
+    try that was answered: the same bytes may have left again since, from another worker.
+    False when it changes nothing.
     """
     message = tables.message
-    in_doubt = message.c.state == M.IN_DOUBT
-    still_ours = (message.c.state == M.SENDING) & (message.c.token == token)
-    which = (in_doubt | still_ours, message.c.sha256 == sha256)
+    which = (
+        message.c.state.in_((M.IN_DOUBT, M.SENDING)),
+        message.c.token == token,
+        message.c.sha256 == sha256,
+    )
     return _settle(connection, tables, message_id, which, settlement, now)
 
 
@@ -292,6 +291,13 @@ def _settle(
     now: datetime,
 ) -> bool:
     message = tables.message
+    definite_no = settlement.to not in (M.SENT, M.IN_DOUBT)
+    earlier = definite_no and _may_have_left_before(connection, tables, message_id, which)
+    if earlier and settlement.to not in HOLDING:
+        # That this copy was refused says nothing of the one that may have left.
+        detail = settlement.detail or (str(settlement.outcome.reply) if settlement.outcome else "")
+        told = f"the resend was refused: {detail}"
+        settlement = replace(settlement, to=M.IN_DOUBT, reason="MR507", detail=told)
     values: dict[str, Any] = {
         "state": settlement.to,
         "reason": settlement.reason,
@@ -299,16 +305,20 @@ def _settle(
         "due_at": None if settlement.retry_in is None else now + settlement.retry_in,
         "token": None,
         "lease_until": None,
-        "context": _context_after(tables, settlement.to),
+        "context": message.c.context if earlier or settlement.to is M.IN_DOUBT else null(),
         "updated_at": now,
     }
+    if settlement.to is M.IN_DOUBT:
+        # The token stays: a late answer is credited to its own try alone.
+        del values["token"]
+        values["doubted_at"] = func.coalesce(message.c.doubted_at, _moment(tables, now))
+    elif definite_no and not earlier:
+        values["doubted_at"] = None  # nobody has it: there was nothing to doubt
     outcome = settlement.outcome
     if outcome is not None:
         values |= _answer(outcome)
         if settlement.to is M.SENT:
             values["sent_at"] = now
-    if settlement.to is M.IN_DOUBT:
-        values["doubted_at"] = func.coalesce(message.c.doubted_at, _moment(tables, now))
     if settlement.counts:
         values["attempts"] = message.c.attempts + 1
     settled = connection.execute(
@@ -322,6 +332,25 @@ def _settle(
         _add_attempt(connection, tables, message_id, outcome, now)
     reach("record.writing")
     return True
+
+
+def _may_have_left_before(
+    connection: Connection,
+    tables: Tables,
+    message_id: int,
+    which: tuple[ColumnElement[bool], ...],
+) -> bool:
+    """Tell whether an earlier copy of a message than the one being settled may have left."""
+    message = tables.message
+    row = connection.execute(
+        select(message.c.state, message.c.doubted_at, message.c.updated_at)
+        .where(message.c.id == message_id, *which)
+        .with_for_update()
+    ).first()
+    if row is None or row.doubted_at is None:
+        return False
+    # In doubt since the doubt began: it is about this very copy.
+    return not (row.state == M.IN_DOUBT and row.doubted_at == row.updated_at)
 
 
 def _context_after(tables: Tables, to: MessageState) -> Any:
@@ -424,7 +453,7 @@ def recover(
     doubted_at = func.coalesce(message.c.doubted_at, _moment(tables, now))
     doubted = _unclaim(
         connection, tables, (*theirs, sending), M.IN_DOUBT, now,
-        reason="MR507", doubted_at=doubted_at,
+        reason="MR507", doubted_at=doubted_at, token=message.c.token,
     )  # fmt: skip
     reach("recover.writing")
     return released, doubted
