@@ -7,10 +7,13 @@ a checksum and a JSON object; a line that was cut off by a crash does not count.
 start merges the files of dead workers before it does anything else.
 """
 
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -32,6 +35,9 @@ from msgrun.states import MessageState
 
 ROOM: Final = 256 * 1024
 """Bytes set aside in each file."""
+
+_TRIES: Final = 50
+_TRY_AGAIN_SECONDS: Final = 0.05
 
 LONGEST_TEXT: Final = 1000
 """Characters of a reply that are kept here, so that every open connection's answer fits."""
@@ -70,8 +76,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._handle = _open_locked(path)
         os.posix_fallocate(self._handle, 0, ROOM)
         os.fsync(self._handle)
         _sync_folder(path.parent)
@@ -159,16 +164,18 @@ class Journals:
 
     def _files(self) -> Iterator[Path]:
         for folder in self._folders:
-            yield from sorted(folder.glob(f"{self._stem}.worker-*.journal"))
+            yield from sorted(folder.glob(f"{glob.escape(self._stem)}.worker-*.journal"))
 
     def _merge_file(self, database: Database, path: Path) -> int:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return 0  # another process was quicker
+        except (FileNotFoundError, PermissionError):
+            return 0  # another process was quicker; or it is another user's, who will merge it
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            entries = _entries(path.read_bytes())
+            if _is_removed(handle):
+                return 0  # another process was quicker
+            entries = _entries(os.pread(handle, os.fstat(handle).st_size, 0))
             merged = 0
             if entries:
                 with database.write() as connection:
@@ -179,6 +186,30 @@ class Journals:
             return 0  # its worker lives
         finally:
             os.close(handle)
+
+
+def _open_locked(path: Path) -> int:
+    """Make and lock a file; once more where a merge took it for a dead worker's meanwhile.
+
+    Raises:
+        OSError: it cannot be made, or another process keeps it.
+    """
+    for _ in range(_TRIES):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            time.sleep(_TRY_AGAIN_SECONDS)
+            continue
+        if not _is_removed(handle):
+            return handle
+        os.close(handle)
+    raise BlockingIOError(errno.EAGAIN, "another process keeps the journal locked", str(path))
+
+
+def _is_removed(handle: int) -> bool:
+    return os.fstat(handle).st_nlink == 0
 
 
 def _merge(connection: Connection, database: Database, entry: Entry) -> bool:
