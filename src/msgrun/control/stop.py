@@ -1,15 +1,17 @@
 """Stopping and cancelling, from any terminal or host."""
 
 import time
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import update
 
+from msgrun.clock import boot_seconds
 from msgrun.control.work import Ending, merge_journals, recover_dead, summary_of
 from msgrun.errors import AlreadyRunningError, ExitCode, UsageError
 from msgrun.ledger import runs, workers
 from msgrun.ledger.messages import give_up_resends, hold
-from msgrun.ledger.rows import RunRow
+from msgrun.ledger.rows import RunRow, WorkerRow
 from msgrun.states import LIVE, MessageState, RunStatus
 from msgrun.workspace import Workspace
 
@@ -41,14 +43,13 @@ def stop(workspace: Workspace, reference: str) -> Ending:
 
 def _until_drained(workspace: Workspace, run: RunRow) -> None:
     """Wait for every live worker to say that it has drained; bring a dead one's run to rest."""
-    database = workspace.database
+    database, leases = workspace.database, _Leases()
     while True:
         with database.read() as connection, connection.begin():
             current = runs.get_run(connection, database.tables, run.id)
             alive = workers.live_workers(connection, database, run.id, run.definition)
-            now = database.now(connection)
         # A frozen worker that wakes after its lease looks at the clock and sends no dot.
-        drained = all(worker.drained or worker.lease_until <= now for worker in alive)
+        drained = all(worker.drained or leases.are_over(worker) for worker in alive)
         if current.status not in LIVE or (alive and drained):
             return
         if not alive:
@@ -60,6 +61,25 @@ def _until_drained(workspace: Workspace, run: RunRow) -> None:
                 continue
             return
         time.sleep(_LOOK_SECONDS)
+
+
+class _Leases:
+    """Tells which leases are over, by the time that passes while we look.
+
+    The moment in the table is by another process's clock, and the host's may have been set
+    since; who lives renews it long before a whole lease has passed.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[datetime, float]] = {}
+
+    def are_over(self, worker: WorkerRow) -> bool:
+        now = boot_seconds()
+        lease, since = self._seen.get(worker.id, (None, now))
+        if lease != worker.lease_until:
+            self._seen[worker.id] = worker.lease_until, now
+            return False
+        return now - since > workers.LEASE.total_seconds()
 
 
 def _until_answers(workspace: Workspace, run: RunRow) -> None:

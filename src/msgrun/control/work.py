@@ -81,6 +81,8 @@ def recover_dead(
         AlreadyRunningError: somebody works on it.
     """
     database, tables = workspace.database, workspace.database.tables
+    # Locked, or who takes the run on between two looks of ours would be held for dead.
+    run = runs.lock_run(connection, tables, run.id)
     alive = workers.live_workers(
         connection, database, run.id, run.definition, lock_is_ours=lock_is_ours
     )

@@ -163,6 +163,12 @@ def get_run(connection: Connection, tables: Tables, run_id: int) -> RunRow:
     return RunRow.of(found)
 
 
+def lock_run(connection: Connection, tables: Tables, run_id: int) -> RunRow:
+    """Return a run as it is now; nobody else moves it until this transaction ends."""
+    row = connection.execute(select(tables.run).where(tables.run.c.id == run_id).with_for_update())
+    return RunRow.of(row.mappings().one())
+
+
 def find_run(
     connection: Connection, tables: Tables, reference: str, *, prefer_live: bool = False
 ) -> RunRow:
