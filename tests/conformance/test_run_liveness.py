@@ -1,5 +1,7 @@
 """Who is held for dead, and when a stop may return."""
 
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,3 +91,17 @@ def test_a_worker_that_signs_up_during_a_take_over_is_not_held_for_dead(
     with database.read() as connection, connection.begin():
         assert not workers.is_signed_off(connection, tables, second[0])
         assert runs.get_run(connection, tables, run.id).status is RunStatus.RUNNING
+
+
+def test_a_process_of_another_container_is_not_held_for_dead() -> None:
+    ask = "from msgrun.ledger.workers import boot_id; print(boot_id())"
+    inside = [sys.executable, "-c", ask]
+    try:
+        other = subprocess.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", *inside],
+            capture_output=True, text=True, check=True, timeout=30,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no PID namespace can be made here")
+    same = subprocess.run(inside, capture_output=True, text=True, check=True, timeout=30)
+    assert same.stdout.strip() == workers.boot_id() != other.stdout.strip()

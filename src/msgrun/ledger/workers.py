@@ -30,9 +30,14 @@ HEARTBEAT: Final = timedelta(seconds=5)
 
 
 def boot_id() -> str:
-    """Return what changes when this host restarts; "" where the system does not tell."""
+    """Return what changes when this host restarts; "" where the system does not tell.
+
+    It names the PID namespace too: from one container, the processes of another cannot be
+    seen, although host name and kernel may be the same.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return ""
 
