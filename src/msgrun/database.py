@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,15 @@ from msgrun.schema import REVISION, Tables, tables
 
 BUSY_SECONDS: Final = 60
 """How long a locked SQLite database is waited for."""
+
+_LIBPQ: Final = {
+    "connect_timeout": 10,
+    # A server that vanishes without a word is noticed within half a minute.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 _WAL_SAFE: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
@@ -37,14 +46,20 @@ class Database:
     Args:
         url: an SQLAlchemy URL; SQLite paths are absolute, PostgreSQL means psycopg 3.
         attach: further SQLite files by name, visible (read-only) to `read(attach=True)` alone.
+        clock: goes by it on SQLite; by default one that nobody can set in mid-run.
     """
 
-    def __init__(self, url: str, attach: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        attach: Mapping[str, Path] | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         self.url: URL = make_url(url)
         self.dialect = self.url.get_backend_name()
         self.tables: Tables = tables(self.dialect)
         self.attach = dict(attach or {})
-        self._clock = steady_clock()
+        self._clock = clock or steady_clock()
         self._engine = self._make_engine()
 
     @property
@@ -70,9 +85,7 @@ class Database:
             )
             event.listen(engine, "connect", _prepare_sqlite)
         else:
-            engine = create_engine(
-                self.url, poolclass=NullPool, connect_args={"connect_timeout": 10}
-            )
+            engine = create_engine(self.url, poolclass=NullPool, connect_args=dict(_LIBPQ))
             event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "begin", _begin)
         return engine

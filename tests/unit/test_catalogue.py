@@ -87,7 +87,7 @@ MR841 | warning | Declared outbound IP has no confirmed PTR
 
 COMMANDS = {
     *("init", "demo", "db upgrade", "db current", "import", "plan", "start", "stop", "restart"),
-    *("cancel", "runs", "show", "results", "watch", "doctor", "explain"),
+    *("cancel", "resolve", "runs", "show", "results", "watch", "doctor", "explain"),
 }
 
 TEXTS = {
@@ -146,7 +146,7 @@ def test_texts_name_only_codes_of_the_catalogue(word: str) -> None:
 
 
 def test_an_in_doubt_message_is_said_never_to_be_sent_again_by_itself() -> None:
-    assert "never sent again by itself" in info("MR507").remedy
+    assert "never sends it again by itself" in info("MR507").explanation
 
 
 def test_every_state_and_status_has_a_text() -> None:

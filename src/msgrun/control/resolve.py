@@ -56,7 +56,7 @@ def resolve(
             )
             if not written:
                 raise UsageError(
-                    f"message {message.claim.id} was settled by somebody else meanwhile",
+                    f"message {message.claim.id} was settled, or its run cancelled, meanwhile",
                     f"`msgrun results {message.run_id}` shows it; nothing was changed",
                 )
     reach("resolve.committed")

@@ -124,7 +124,7 @@ class Drain:
         if not moved:
             # A stop from outside came while we were at another end.
             status = RunStatus.STOPPED
-            runs.move_run(connection, tables, run_id, status, now)
+            runs.move_run(connection, tables, run_id, status, now, reason=reason, detail=detail)
         workers.end(connection, tables, [self._job.token], now)
         reach("finish.writing")
         return status

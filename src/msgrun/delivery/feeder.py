@@ -18,6 +18,7 @@ from msgrun.ledger.rows import Claim
 from msgrun.states import MessageState, RunStatus
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
+_LOOK_FOR_RESENDS_SECONDS: Final = 30.0  # a person may resolve a doubt while we wait
 
 
 class Feeder:
@@ -27,6 +28,7 @@ class Feeder:
         self._floor = floor
         self._job = floor.job
         self._tables = floor.job.database.tables
+        self._told_due: datetime | None = None
 
     async def feed(self) -> None:
         """Feed until nothing is left or a halt; then send the senders home."""
@@ -130,8 +132,10 @@ class Feeder:
         if not self._job.wait:
             floor.ending = (RunStatus.WAITING, "MR505", f"{left.deferred} deferred")
             return False
-        self._job.listener(WaitingForDeferred(left.due, left.deferred))
-        await floor.pause(left.due_in, floor.halt)
+        if left.due != self._told_due:
+            self._told_due = left.due
+            self._job.listener(WaitingForDeferred(left.due, left.deferred))
+        await floor.pause(min(left.due_in, _LOOK_FOR_RESENDS_SECONDS), floor.halt)
         return True
 
     def _left(self, connection: Connection) -> "_Left":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, exists, select, update
 
 from msgrun.errors import NotFoundError
 from msgrun.failpoints import reach
@@ -12,7 +12,7 @@ from msgrun.ledger.messages import invoices_of
 from msgrun.ledger.rows import Claim, Resend, addresses_of
 from msgrun.ledger.runs import actor, add_event
 from msgrun.schema import Tables
-from msgrun.states import MessageState
+from msgrun.states import MessageState, RunStatus
 
 _MOST_DIGITS = 18
 
@@ -79,7 +79,10 @@ def settle_doubt(
     because: str,
     now: datetime,
 ) -> bool:
-    """Write a person's decision, with who and when; False when it is no longer in doubt."""
+    """Write a person's decision, with who and when; False when it cannot be carried out any more.
+
+    That is when the message is no longer in doubt, or is to be resent in a cancelled run.
+    """
     what = "to be sent again, to the byte" if resend else "taken for sent"
     why = f": {because}" if because else ""
     table = tables.message
@@ -87,9 +90,15 @@ def settle_doubt(
     if resend:
         values = {"state": MessageState.PENDING, "due_at": None, "deadline_at": None}
     told = f"resolved by {actor()}, {what}{why}"
+    which = [table.c.id == message.claim.id, table.c.state == MessageState.IN_DOUBT]
+    if resend:
+        run = tables.run
+        which.append(
+            exists().where(run.c.id == table.c.run_id, run.c.status != RunStatus.CANCELLED)
+        )
     settled = connection.execute(
         update(table)
-        .where(table.c.id == message.claim.id, table.c.state == MessageState.IN_DOUBT)
+        .where(*which)
         .values(reason=None, detail=told, token=None, updated_at=now, **values)
     )
     if not settled.rowcount:

@@ -31,7 +31,7 @@ from msgrun.ledger.messages import Settlement, credit
 from msgrun.ledger.rows import refusals_json, refusals_of
 from msgrun.ledger.runs import add_event
 from msgrun.model import Outcome, Reply, Stage, Verdict
-from msgrun.states import MessageState
+from msgrun.states import UNSENT, MessageState, RunStatus
 
 ROOM: Final = 256 * 1024
 """Bytes set aside in each file."""
@@ -214,10 +214,14 @@ def _is_removed(handle: int) -> bool:
 
 def _merge(connection: Connection, database: Database, entry: Entry) -> bool:
     tables = database.tables
-    run = connection.execute(select(tables.run.c.id).where(tables.run.c.uid == entry.run))
-    run_id = run.scalar_one_or_none()
-    if run_id is None:
+    row = connection.execute(
+        select(tables.run.c.id, tables.run.c.status).where(tables.run.c.uid == entry.run)
+    ).one_or_none()
+    if row is None:
         return False
+    run_id, status = row
+    if status == RunStatus.CANCELLED and entry.settlement.to in UNSENT:
+        return False  # nobody would send it, and it would keep its invoice
     credited = credit(
         connection,
         tables,

@@ -14,11 +14,15 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from msgrun.database import Database
+from msgrun.database import BUSY_SECONDS, Database
+from msgrun.errors import DatabaseError
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
 Job = tuple[Work, "Future[Any]"]
+
+SILENCE_SECONDS: Final = 2.0 * BUSY_SECONDS
+"""How long a database may say nothing: longer than a locked SQLite file is waited for."""
 
 _GROUP: Final = 200
 _BREATH_SECONDS: Final = 0.001
@@ -39,16 +43,26 @@ class Writer:
         A write is never cancelled: it happens even when the caller is.
 
         Raises:
-            DatabaseError: the database did not take it.
+            DatabaseError: the database did not take it, or says nothing any more.
         """
         future: Future[T] = Future()
         self._jobs.put((work, future))
-        return await asyncio.shield(asyncio.wrap_future(future))
+        durable = asyncio.shield(asyncio.wrap_future(future))
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                return await durable
+        except TimeoutError:
+            durable.add_done_callback(_hear)
+            raise DatabaseError(
+                f"database {self._database.describe()} has said nothing for "
+                f"{SILENCE_SECONDS:g} s (MR001)",
+                "see whether it is reachable, then restart the run",
+            ) from None
 
     def close(self) -> None:
-        """Finish what was submitted, then end the thread."""
+        """Finish what was submitted, as far as the database answers, then end the thread."""
         self._jobs.put(None)
-        self._thread.join()
+        self._thread.join(SILENCE_SECONDS)
 
     def _serve(self) -> None:
         open_ = True
@@ -116,6 +130,12 @@ def _concerns_all(connection: Connection, error: Exception) -> bool:
         return False
     of_file = connection.dialect.name == "sqlite" and isinstance(error, OperationalError)
     return error.connection_invalidated or of_file
+
+
+def _hear(late: "asyncio.Future[Any]") -> None:
+    """Take note of what comes after nobody waits for it any more."""
+    if not late.cancelled():
+        late.exception()
 
 
 def _fail(group: list[Job], error: Exception) -> None:
