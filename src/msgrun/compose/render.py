@@ -8,12 +8,12 @@ from typing import Any, Final, NoReturn, cast
 
 from jinja2 import StrictUndefined, Template, TemplateRuntimeError, TemplateSyntaxError
 from jinja2.exceptions import UndefinedError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from msgrun.compose import CONTROL
+from msgrun.compose.limits import Sandbox, budget, metered, spend
 from msgrun.errors import ComposeError
-from msgrun.model import MessageContext
+from msgrun.model import Customer, Invoice, MessageContext
 from msgrun.suggest import nearest
 
 MAX_SUBJECT: Final = 255
@@ -134,18 +134,21 @@ class _NamedUndefined(StrictUndefined):
         super().__init__(hint, obj, name, exc)
 
 
-def _refuse_none(value: object) -> object:
+def _printed(value: object) -> object:
     # "Total: None" in a customer's mail is the same fault as an undefined variable.
     if value is None:
         raise UndefinedError("a value that is to be printed is empty")
+    if isinstance(value, str):
+        spend(len(value))
     return value
 
 
-def _environment(*, autoescape: bool) -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
+def _environment(*, autoescape: bool) -> Sandbox:
+    return Sandbox(
+        records=(Customer, Invoice, DocumentInfo, SenderInfo, RunInfo),
         autoescape=autoescape,
         undefined=_NamedUndefined,
-        finalize=_refuse_none,
+        finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -159,18 +162,24 @@ def _compile(part: str, source: str, names: Mapping[str, str]) -> Template:
     environment = _HTML if part == "html" else _PLAIN
     name = names.get(part, part)
     try:
-        code = environment.compile(source, name=name, filename=name)
+        tree = metered(environment.parse(source, name, name))
+        code = environment.compile(tree, name=name, filename=name)
     except TemplateSyntaxError as error:
         lines = source.splitlines()
         excerpt = lines[error.lineno - 1].strip()[:120] if error.lineno <= len(lines) else ""
         message = f"{name}, line {error.lineno}: {error.message}: {excerpt!r}"
         raise ComposeError("MR301", message, f"correct {name} at that line") from error
+    except (ArithmeticError, MemoryError, RecursionError, SyntaxError, ValueError) as error:
+        # Python's own limits: brackets nested too deep, numbers with thousands of digits.
+        message = f"{name}: {type(error).__name__}: {error}"
+        raise ComposeError("MR301", message, f"make {name} simpler") from error
     return Template.from_code(environment, code, environment.make_globals(None))
 
 
 def _render(template: Template, variables: Mapping[str, object]) -> str:
     try:
-        output = template.render(variables)
+        with budget():
+            output = template.render(variables)
         output.encode()  # a lone surrogate in the data is found here, where the line is known
     except UndefinedError as error:
         _raise_undefined(error, template, variables)
