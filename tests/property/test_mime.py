@@ -19,7 +19,9 @@ ASCII_TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_
 ANY_TEXT = st.text(
     st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\u2028\u2029"), max_size=120
 )
-LINES = ASCII_TEXT | ANY_TEXT | st.sampled_from(["=?utf-8?Q?x?=", 'a "b", <c@d.test>', "a\\b"])
+LINES = (ASCII_TEXT | ANY_TEXT | st.sampled_from(['a "b", <c@d.test>', "a\\b", "= ?"])).filter(
+    lambda line: "=?" not in line  # refused: tests/security/test_headers.py
+)
 SUBJECTS = LINES.map(str.strip).filter(bool)
 NAMES = LINES.map(lambda name: re.sub(" +", " ", name).strip())
 FILENAMES = LINES.map(lambda name: re.split(r"[/\\]", name)[-1].strip()).filter(bool)

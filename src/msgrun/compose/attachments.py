@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from msgrun.compose import CONTROL
+from msgrun.compose import CONTROL, FORGING
 from msgrun.errors import ComposeError
 from msgrun.model import Document
 
@@ -84,7 +84,7 @@ def check_document(document: Document, root: Path) -> None:
 
 def _filename(document: Document) -> str:
     name = re.split(r"[/\\]", document.filename)[-1].strip()
-    if name in {"", ".", ".."} or CONTROL.search(name):
+    if name in {"", ".", ".."} or FORGING.search(name):
         message = f"the {_what(document)} has the file name {document.filename!r}"
         raise ComposeError("MR403", message, "give it a file name that can be shown")
     if not _MEDIA_TYPE.fullmatch(document.media_type):

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from email_validator import EmailNotValidError, validate_email
 
-from msgrun.compose import CONTROL
+from msgrun.compose import CONTROL, FORGING
 from msgrun.compose.attachments import Attachment
 from msgrun.errors import ComposeError
 from msgrun.model import Address
@@ -70,10 +70,10 @@ def mailbox(address: Address) -> Mailbox:
 
     Raises:
         ComposeError: MR108, the field holds spaces, quotes or several addresses;
-            MR107, it is malformed otherwise, or the name holds a control character.
+            MR107, it is malformed otherwise, or the name holds a control character or "=?".
     """
-    if CONTROL.search(address.display_name):
-        message = f"the name {address.display_name!r} holds a control character"
+    if FORGING.search(address.display_name):
+        message = f"the name {address.display_name!r} holds a control character, or '=?'"
         raise ComposeError("MR107", message, "correct the name beside the address")
     return Mailbox(_wire_address(address.address), re.sub(" +", " ", address.display_name).strip())
 
@@ -91,6 +91,9 @@ def _wire_address(address: str) -> str:
     except EmailNotValidError as error:
         message = f"{address!r} is no mail address: {error}"
         raise ComposeError("MR107", message, "correct the address") from error
+    if "=?" in address:
+        message = f"{address!r} holds '=?', which mail programs read as a code"
+        raise ComposeError("MR107", message, "correct the address")
     return f"{valid.local_part}@{valid.ascii_domain}"
 
 
@@ -102,7 +105,8 @@ def write_message(
     At least one of `text` and `html` is given. The same input makes the same bytes.
 
     Raises:
-        ComposeError: a header value holds a control character (MR304 the subject, MR006 others).
+        ComposeError: a header value holds a control character or "=?" (MR304 the subject,
+            MR006 others).
     """
     bodies = [
         _text_part(subtype, body)
@@ -119,7 +123,7 @@ def write_message(
 
 
 def _header(head: Head) -> Iterator[bytes]:
-    if not _MESSAGE_ID.fullmatch(head.message_id):
+    if not _MESSAGE_ID.fullmatch(head.message_id) or FORGING.search(head.message_id):
         message = f"{head.message_id!r} is no Message-ID"
         raise ComposeError("MR006", message, "the sender's domain must be a plain host name")
     yield _mailboxes("From", (head.sender,))
@@ -138,11 +142,11 @@ def _header(head: Head) -> Iterator[bytes]:
 
 
 def _unstructured(name: str, value: str, finding: str) -> bytes:
-    if CONTROL.search(value) or not _FIELD_NAME.fullmatch(name):
+    if FORGING.search(value) or not _FIELD_NAME.fullmatch(name):
         message = f"the header {name!r} cannot hold {value!r}"
-        raise ComposeError(finding, message, "take the control character out of the data")
+        raise ComposeError(finding, message, "take the control character, or '=?', out of the data")
     words = re.findall(r" *[^ ]+", value)
-    plain = value.isascii() and "=?" not in value and "".join(words) == value.strip()
+    plain = value.isascii() and "".join(words) == value.strip()
     if plain and all(len(word) <= _LONG for word in words):
         return _fold(name, words, glue="")
     return _fold(name, _encoded_words(value))
@@ -161,7 +165,7 @@ def _mailboxes(name: str, mailboxes: Sequence[Mailbox]) -> bytes:
 
 def _display_name(name: str) -> list[str]:
     """Return the tokens of a phrase (RFC 5322, 3.2.5); between them a line may be folded."""
-    if not name.isascii() or "=?" in name or len(name) > _LONG:
+    if not name.isascii() or len(name) > _LONG:
         return _encoded_words(name)
     if _PHRASE.fullmatch(name):
         return [name]
