@@ -25,16 +25,20 @@ COLUMNS: Final = (
 )
 """The columns, in order; lists are joined by "; "."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = re.compile(
+    # Where semicolons separate, spreadsheets split a cell at them, and end a row within quotes.
+    r"(?:^|(?<=[;\t\r\n]))"
+    r"(?=[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
+"""Before what a spreadsheet would run, its full-width forms too, whatever cannot be seen first."""
+
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
 def cell(value: Any) -> str:
     """Return a value as a cell; a quote goes before what a spreadsheet would run as a formula."""
     text = "" if value is None else str(value)
-    if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
-        return "'" + text
-    return text
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
 
 
 def write_csv(messages: Iterable[Mapping[str, Any]], stream: TextIO) -> int:
