@@ -20,6 +20,7 @@ from jinja2.visitor import NodeTransformer
 BUDGET: Final = 3_000_000
 """Iterations, calls and characters that one template may use up for one message."""
 
+_CALL: Final = 10  # what a call costs, and a filter: about what it takes beside a turn of a loop
 _LARGEST: Final = 10_000_000  # characters or elements that a single operation may come to
 _BITS: Final = 1024  # of a number: more than any sum of money has
 _SIZED: Final = (str, list, tuple, dict, range)
@@ -98,7 +99,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **options: Any) -> Any:
         """Call a function, macro or method for a template."""
-        spend(1)
+        spend(_CALL)
         # The sandbox wraps str.format; everything else that texts can do is a plain method.
         method = getattr(obj, "__wrapped__", obj)
         text = getattr(method, "__self__", None)
@@ -189,7 +190,7 @@ def _paid(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if multiplies:
             _refuse_large(name, *arguments[lead:], *options.values())
         made = function(*arguments, **options)
-        spend(1 + read + _length(made))
+        spend(_CALL + read + _length(made))
         return made
 
     return paid
