@@ -122,9 +122,7 @@ def test_html_is_escaped_whatever_its_file_is_called(name: str) -> None:
         "{{ customer.name }}|{{ customer.meta.note }}", about, {"html": name, "text": name}
     )
 
-    escaped = (
-        "{{7*7}}{% raw %}&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&#34;{# #}"
-    )
+    escaped = "{{7*7}}{% raw %}&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&#34;{# #}"
     assert rendered.html == f"{escaped}|{escaped}"
     assert rendered.text == f"{HOSTILE}|{HOSTILE}"
 
@@ -244,7 +242,9 @@ def test_the_refusal_names_the_line() -> None:
     assert "OverspentError" in caught.value.message
 
 
-@pytest.mark.parametrize("source", ["{{ " + "(" * 5000 + ")" * 5000 + " }}", "{{ " + "9" * 5000 + " }}"])
+@pytest.mark.parametrize(
+    "source", ["{{ " + "(" * 5000 + ")" * 5000 + " }}", "{{ " + "9" * 5000 + " }}"]
+)
 def test_what_python_cannot_compile_is_a_fault_of_the_template(source: str) -> None:
     assert finding(source) == "MR301"
 

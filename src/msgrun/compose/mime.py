@@ -108,6 +108,7 @@ def write_message(
         ComposeError: a header value holds a control character or "=?" (MR304 the subject,
             MR006 others).
     """
+    header = [*_header(head)]
     bodies = [
         _text_part(subtype, body)
         for subtype, body in (("plain", text), ("html", html))
@@ -119,7 +120,7 @@ def write_message(
     if attachments:
         parts = [content, *map(_attachment_part, attachments)]
         content = _multipart("mixed", head.message_id, parts)
-    return b"".join([*_header(head), *content])
+    return b"".join([*header, *content])
 
 
 def _header(head: Head) -> Iterator[bytes]:
