@@ -8,11 +8,11 @@ from email.header import decode_header
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from msgrun.compose import FORGING
-from msgrun.compose.message import Recipe, compose, verify_headers
+from msgrun.compose.message import Recipe, compose
 from msgrun.compose.mime import Head, Mailbox, mailbox, write_message
 from msgrun.compose.render import Renderer, TemplateSources
 from msgrun.errors import ComposeError
@@ -50,10 +50,11 @@ FORGED = [
 
 # Everything that may stand in a name; of it much that a parser could stumble over.
 PIECES = st.sampled_from(
-    ["\r\n", "\n", "\r", "\0", "\x0b", "\x85", "\u2028", "=?", "?=", "=?utf-8?q?=0ABcc:_x?=", "Bcc:",
-     "Bcc: x@evil.test", "To:", "<x@evil.test>", "x@evil.test,", ", ", ";", ":", "@", "<", ">", '"',
-     "\\", "(", ")", "%0d%0a", "=0D=0A", "&#10;", " ", "  ", "\t", "ü", "株式会社", "\u202e", "\u200b",
-     "\ufeff", "--=_", "Content-Type: text/html", "a" * 80, "ä" * 40, "[contoso.com]", "\ud800"]
+    ["\r\n", "\n", "\r", "\0", "\x0b", "\x85", "\u2028", "=?", "?=", "=?utf-8?q?=0ABcc:_x?=",
+     "Bcc:", "Bcc: x@evil.test", "To:", "<x@evil.test>", "x@evil.test,", ", ", ";", ":", "@",
+     "<", ">", '"', "\\", "(", ")", "%0d%0a", "=0D=0A", "&#10;", " ", "  ", "\t", "ü", "株式会社",
+     "\u202e", "\u200b", "\ufeff", "--=_", "Content-Type: text/html", "a" * 80, "ä" * 40,
+     "[contoso.com]", "\ud800"]
 )  # fmt: skip
 WORDS = st.lists(PIECES | st.text(max_size=8), max_size=8).map("".join)
 
@@ -173,7 +174,12 @@ def test_whatever_the_data_holds_it_is_refused_or_stays_in_its_field(
             redirect_to="me@us.test" if redirected else None,
         )  # fmt: skip
     except ComposeError as error:
-        assert error.finding in {"MR006", "MR107", "MR203", "MR303", "MR304", "MR403"}
+        finding = error.finding
+    else:
+        finding = ""
+    event(finding or "sent")
+    if finding:
+        assert finding in {"MR006", "MR107", "MR203", "MR303", "MR304", "MR403"}
         return
     assert_only_what_was_meant(message.data, redirected)
     assert envelope.recipients == (
@@ -203,15 +209,3 @@ def test_the_known_string_makes_a_header_of_this_python_and_not_of_msgrun() -> N
     assert refused(customer=subject) == "MR304"
     with pytest.raises(ComposeError):
         composed(shown=subject)
-
-
-def test_the_last_look_before_sending_would_see_a_forged_field() -> None:
-    _, message = composed()
-    forged = message.data.replace(b"\r\nSubject:", b"\r\nBcc: x@evil.test\r\nSubject:", 1)
-    expected = message.data
-
-    assert forged != expected
-    assert_only_what_was_meant(expected, redirected=False)
-    with pytest.raises(AssertionError):
-        assert_only_what_was_meant(forged, redirected=False)
-    assert verify_headers.__name__ in compose.__code__.co_names  # it stands before the bytes leave
