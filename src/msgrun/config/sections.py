@@ -27,6 +27,8 @@ _RELATIONS: Final = ("customers", "addresses", "clusters", "invoices", "document
 _NEEDED: Final = ("customers", "addresses", "invoices")
 _DEADLINE: Final = re.compile(r"([1-9][0-9]{0,3})(m|h|d)")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+_PASSWORD_OPTION: Final = re.compile(r"[?&][^=&]*password[^=&]*=", re.IGNORECASE)
+_HOST: Final = re.compile(r"(?:\[[^\]]*\]|[^/?:]*)(?::[0-9]*)?(?:[/?]|$)")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 UNPROTECTED: Final = (
@@ -43,6 +45,7 @@ def absolute_url(url: str, root: Path) -> str:
     """
     scheme, _, rest = url.partition("://")
     if scheme in _POSTGRESQL and rest:
+        _check_postgresql(rest)
         return f"postgresql+psycopg://{rest}"
     if scheme not in _SQLITE:
         raise ValueError('must begin with "sqlite:///" or "postgresql://"')
@@ -53,6 +56,16 @@ def absolute_url(url: str, root: Path) -> str:
         # SQLAlchemy 2.0 and 2.1 read these two signs differently: they would open two files.
         raise ValueError(f"must name a file without '?' and '%' in its path, not {path!r}")
     return f"sqlite:///{path}"
+
+
+def _check_postgresql(rest: str) -> None:
+    """Refuse what would be read otherwise than it is meant: part of a password could be shown."""
+    if rest.count("@") > 1:
+        raise ValueError("must have '@' written as %40 in user name and password")
+    if _PASSWORD_OPTION.search(rest):
+        raise ValueError('must have its password before the host, as in "user:password@host/name"')
+    if not _HOST.match(rest.rpartition("@")[2]):
+        raise ValueError("must have a number as its port")
 
 
 def _database_url(url: SecretStr) -> SecretStr:
