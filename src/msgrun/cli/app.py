@@ -157,9 +157,10 @@ def _report(error: MsgrunError, invocation: Invocation, *, json: bool) -> int:
     """Print an error: text to stderr, with `--json` also the document to stdout."""
     from msgrun.ui.text import Printer
 
-    if invocation.debug:
-        traceback.print_exc()
     printer = Printer(sys.stderr)
+    if invocation.debug:
+        for line in traceback.format_exc().splitlines():  # it may quote data and answers
+            printer.line(line)
     first, *further = error.message.splitlines() or [""]
     printer.line(("error: ", "bold red"), first)
     for line in further:
