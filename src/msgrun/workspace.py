@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from msgrun.compose.message import Recipe
+from msgrun.compose.mime import mailbox
 from msgrun.compose.render import Renderer, TemplateSources
 from msgrun.config import Config, DefinitionConfig, SenderConfig, ServerConfig, load_templates
 from msgrun.database import Database
@@ -15,7 +16,7 @@ from msgrun.eligibility import Criteria
 from msgrun.errors import ComposeError, NotFoundError, PreflightError, UsageError
 from msgrun.ledger.journal import Journals
 from msgrun.ledger.rows import Frozen
-from msgrun.model import Selection
+from msgrun.model import Address, Selection
 from msgrun.ratelimit import interval
 from msgrun.selection import parse_period
 from msgrun.source import Source
@@ -222,7 +223,10 @@ class Workspace:
         """Return what opens one connection to the definition's server."""
         name, _ = self.server_of(frozen)
         settings = self.server_settings(name)
-        return lambda: SmtpTransport(settings, redirect_to=selection.redirect_to)
+        redirect = selection.redirect_to
+        # As in the message: the domain in ASCII, or a server without SMTPUTF8 takes nothing.
+        redirect_to = mailbox(Address(redirect)).address if redirect else None
+        return lambda: SmtpTransport(settings, redirect_to=redirect_to)
 
     def interval_of(self, frozen: Frozen) -> timedelta:
         """Return the time between two messages under the server's rate; zero for no limit."""
