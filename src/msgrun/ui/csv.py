@@ -28,9 +28,9 @@ COLUMNS: Final = (
 _FORMULA: Final = re.compile(
     # Where semicolons separate, spreadsheets split a cell at them, and end a row within quotes.
     r"(?:^|(?<=[;\t\r\n]))"
-    r"(?=[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+    r"(?=[\t\r\n]|[\s\"\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
 )
-"""Before what a spreadsheet would run, its full-width forms too, whatever cannot be seen first."""
+"""Where something begins that a spreadsheet would run, also in full width, or behind spaces."""
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
