@@ -16,7 +16,7 @@ Key = tuple[str | int, ...]
 """A dotted key, part by part; a number is an index into a list."""
 
 _SECRET: Final = re.compile(r"pass|pwd|secret|token|credential|keyring|api_?key", re.IGNORECASE)
-_URL_PASSWORD: Final = re.compile(r"(://[^:/]*:).*@")
+_URL_PASSWORD: Final = re.compile(r"((?:://|^(?!.*://))[^:/]*:).*@")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _MOST_SHOWN: Final = 60
 
@@ -136,9 +136,10 @@ def _wanted(details: ErrorDetails, model: type[BaseModel]) -> tuple[object, str]
     if kind == "missing":
         return None, f"missing; {fields[str(key[-1])].description}"
     if kind == "extra_forbidden":
-        return value, "unknown " + ("section; " if len(key) == 1 else "key; ") + did_you_mean(
-            str(key[-1]), fields
-        )
+        hint = did_you_mean(str(key[-1]), fields)
+        # Under a mistyped name of a secret there may well be one.
+        shown = None if _SECRET.search(hint) else value
+        return shown, "unknown " + ("section; " if len(key) == 1 else "key; ") + hint
     context = details.get("ctx", {})
     text = _WANTED[kind].format(**context) if kind in _WANTED else details["msg"]
     if kind == "literal_error" and isinstance(value, str):
@@ -152,7 +153,7 @@ def _shown(key: Key, value: object) -> str:
     names = [part for part in key if isinstance(part, str)]
     if value is None or isinstance(value, dict) or any(map(_SECRET.search, names[-1:])):
         return ""
-    if isinstance(value, str) and "://" in value:
+    if isinstance(value, str) and ("://" in value or names[-1:] == ["url"]):
         # Everything after `?` may be a password too.
         value = _URL_PASSWORD.sub(r"\1***@", value).split("?", 1)[0]
     text = json.dumps(value, ensure_ascii=False, default=str)
