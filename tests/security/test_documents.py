@@ -5,7 +5,9 @@ Single paths are in tests/unit/test_compose_attachments.py; here they go through
 
 import os
 import socket
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,27 +110,39 @@ def test_a_device_in_the_folder_is_no_document(root: Path) -> None:
     assert caught.value.finding == "MR403"
 
 
-def test_a_link_that_flickers_is_never_followed_out(root: Path) -> None:
-    """Somebody swaps the file, or a folder above it, for a link while it is looked at."""
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_is_swapped_for_a_link_while_it_is_opened_is_never_followed(root: Path) -> None:
+    """Somebody swaps the file, and the folder above it, without end; any instant may be met."""
     own, evil = b"%PDF-1.7 own", root.parent / "outside"
-    evil.mkdir()
-    (evil / "a.pdf").write_bytes(SECRET)
-    for name in ("swapped", "kept"):
-        (root / name).mkdir()
-        (root / name / "a.pdf").write_bytes(own)
+    for folder in (root / "swapped", evil):
+        folder.mkdir()
+        (folder / "a.pdf").write_bytes(own if folder != evil else SECRET)
+    (root / "kept.pdf").write_bytes(own)
     over = threading.Event()
 
-    def flicker() -> None:
+    def swap() -> None:
         while not over.is_set():
-            for target in (evil, root / "kept"):
-                (root / "new").symlink_to(target)
-                os.replace(root / "new", root / "flickers")  # noqa: PTH105 - in one step
-                (root / "new").symlink_to(target / "a.pdf")
-                os.replace(root / "new", root / "flickers.pdf")  # noqa: PTH105
+            (root / "swapped").rename(root / "aside")
+            (root / "swapped").symlink_to(evil)
+            (root / "new").symlink_to(evil / "a.pdf")
+            (root / "new").replace(root / "swapped.pdf")
+            (root / "swapped").unlink()
+            (root / "aside").rename(root / "swapped")
+            (root / "new").hardlink_to(root / "kept.pdf")
+            (root / "new").replace(root / "swapped.pdf")
 
     def outcomes(path: str) -> set[bytes]:
         seen = set()
-        for _ in range(1500):
+        for _ in range(3000):
             try:
                 document = Document("1", "pdf", "a.pdf", "application/pdf", path)
                 seen.add(load_document(document, root).content)
@@ -136,10 +150,10 @@ def test_a_link_that_flickers_is_never_followed_out(root: Path) -> None:
                 seen.add(error.finding.encode())
         return seen
 
-    swapper = threading.Thread(target=flicker)
+    swapper = threading.Thread(target=swap)
     swapper.start()
     try:
-        seen = outcomes("flickers/a.pdf") | outcomes("flickers.pdf")
+        seen = outcomes("swapped/a.pdf") | outcomes("swapped.pdf")
     finally:
         over.set()
         swapper.join()

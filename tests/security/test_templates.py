@@ -174,6 +174,8 @@ GROWING = (
 ENDLESS = [
     "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
     "{% for a in range(99999) %}{% for b in range(99999) if false %}x{% endfor %}{% endfor %}",
+    "{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}",
+    "{% set r = range(99999) %}{% for a in r %}{% for b in r if false %}{% endfor %}{% endfor %}",
     "{% for a in range(99999) %}{% for b in range(9, 99999, 9) %}{% endfor %}{% endfor %}",
     "{% for a in range(3) recursive %}{{ loop(range(99999)) }}{% endfor %}",
     "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",

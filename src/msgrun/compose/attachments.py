@@ -130,7 +130,10 @@ def _resolved(document: Document, root: Path) -> str:
     base = os.path.realpath(root)
     # A control character (NUL among them) is in no path that a billing system writes.
     if not CONTROL.search(document.path):
-        path = os.path.realpath(Path(base, document.path))
+        try:
+            path = os.path.realpath(Path(base, document.path))
+        except OSError as error:  # a link was swapped for a file while it was read
+            raise _unreadable(document, error) from error
         if path.startswith(base.rstrip(os.sep) + os.sep):
             return path
     message = f"the {_what(document)} is outside the documents folder {base}: {document.path!r}"
