@@ -1,9 +1,10 @@
 """Engines, connections and transactions, and what their errors mean to a person (MR001)."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -211,6 +212,10 @@ class Database:
                 f"the folder {self.path.parent} of the database does not exist (MR001)",
                 "create it, or correct [database] url",
             )
+        if self.is_sqlite and not self.path.exists():
+            # It will hold addresses: SQLite gives its journals the mode of the file.
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with self.write() as connection:
             migrate(connection)
         return REVISION

@@ -24,7 +24,6 @@ def others_may(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite makes the file by the umask alone")
 def test_a_ledger_that_msgrun_makes_is_its_owners_alone(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'msgrun.db'}")
 

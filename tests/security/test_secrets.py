@@ -254,7 +254,6 @@ def test_no_failure_of_tls_shows_the_password(
     ear.assert_nothing_leaked()
 
 
-@pytest.mark.xfail(strict=True, reason="answers after AUTH are kept as they come")
 @pytest.mark.parametrize(
     ("stage", "code"), [("mail", "550 5.7.1"), ("rcpt", "451 4.3.0"), ("dot", "250 2.0.0")]
 )

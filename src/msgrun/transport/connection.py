@@ -82,7 +82,7 @@ class _Opening:
         extensions = dict(smtp.esmtp_extensions)
         if smtp.transport is None:
             raise ConnectionFault(Stage.EHLO, "MR603", None, f"{self._where} closed the connection")
-        wire = Wire(cast(asyncio.Transport, smtp.transport))
+        wire = Wire(cast(asyncio.Transport, smtp.transport), self._without_secret)
         return Connection(Session(wire, extensions, settings.timeout, settings.dot_timeout))
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Final
 
 from msgrun.model import Reply
@@ -21,10 +22,17 @@ class Wire(asyncio.Protocol):
 
     Nothing that arrives is ever thrown away: an answer nobody asked for stays
     visible in `has_input`, so that it cannot be taken for the next one.
+
+    Args:
+        transport: the connection.
+        clean: takes out of an answer what must not be kept: the password, if it is echoed.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, clean: Callable[[str], str] = lambda text: text
+    ) -> None:
         self._transport = transport
+        self._clean = clean
         self._buffer = bytearray()
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
@@ -146,9 +154,9 @@ class Wire(asyncio.Protocol):
             start = end + 1
             found = LINE.fullmatch(line)
             if found is None or len(line) > MAX_LINE or self._buffer[:3] != found[1]:
-                shown = line[:80].decode("utf-8", "replace")
+                shown = self._clean(line.decode("utf-8", "replace"))[:80]
                 raise WireError(f"not an SMTP answer: {shown!r}")
-            lines.append((found[3] or b"").decode("utf-8", "replace"))
+            lines.append(self._clean((found[3] or b"").decode("utf-8", "replace")))
             if found[2] != b"-":
                 del self._buffer[:start]
                 return make_reply(int(found[1]), lines)
