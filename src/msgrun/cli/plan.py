@@ -87,5 +87,6 @@ def describe(
         sender=f"{sender.name} <{sender.address}>" if sender.name else sender.address,
         server=f"{server_name} ({server.host}:{server.port})",
         rate_per_minute=server.rate_per_minute,
+        bcc=frozen.definition["bcc"],
         examples=examples,
     )

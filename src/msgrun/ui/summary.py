@@ -38,8 +38,8 @@ def size(number: int) -> str:
     return f"{number} bytes"
 
 
-def selection_fields(selection: Selection) -> list[tuple[str, str]]:
-    """Return what a run covers, as names and values."""
+def selection_fields(selection: Selection, also_bcc: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return what a run covers, as names and values; `also_bcc` is the definition's own."""
     below = ", with those below it" if selection.children else ", without those below it"
     cluster = f"{selection.cluster}{below}" if selection.cluster else "every customer"
     fields = [("cluster", cluster), ("period", _period(selection.period))]
@@ -47,8 +47,9 @@ def selection_fields(selection: Selection) -> list[tuple[str, str]]:
         fields.append(("customers", ", ".join(selection.customers)))
     if selection.limit is not None:
         fields.append(("limit", plural(selection.limit, "message")))
-    if selection.bcc and not selection.redirect_to:
-        fields.append(("bcc", ", ".join(selection.bcc)))
+    bcc = dict.fromkeys((*also_bcc, *selection.bcc))
+    if bcc and not selection.redirect_to:
+        fields.append(("bcc", ", ".join(bcc)))
     if selection.redirect_to:
         fields.append(("redirect", f"EVERY MESSAGE GOES TO {selection.redirect_to}"))
     if selection.resend:
@@ -71,10 +72,11 @@ def print_plan(
     sender: str,
     server: str,
     rate_per_minute: int,
+    bcc: Sequence[str],
     examples: bool,
 ) -> None:
     """Print what a run would do; with `examples`, also who is skipped."""
-    fields = [("from", sender), ("server", server), *selection_fields(plan.selection)]
+    fields = [("from", sender), ("server", server), *selection_fields(plan.selection, bcc)]
     fields.append(("in scope", plural(plan.in_scope, "invoice")))
     fields.append(("to send", _to_send(plan, checked)))
     for currency, total in plan.totals.items():
