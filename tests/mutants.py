@@ -3,7 +3,10 @@
 A test that has never failed proves nothing; these are its failures, kept.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 
@@ -41,10 +44,139 @@ def _synchronous(level: str) -> None:
     replace(database, "_prepare_sqlite", weaken)
 
 
+def documents_by_position(*, relabelled: bool) -> None:
+    """Give each invoice the documents at its place in the database's answer.
+
+    Args:
+        relabelled: each document says that it belongs where it was put, so that no guard sees it.
+    """
+    from sqlalchemy import Connection
+
+    from msgrun.model import Document
+    from msgrun.source import loading
+    from msgrun.source.mapping import Relation
+
+    def by_position(
+        connection: Connection, relation: Relation, ids: Sequence[str], names: Sequence[str]
+    ) -> Mapping[str, list[Document]]:
+        answer = sound(connection, relation, ids, names).values()
+        placed = dict(zip(ids, answer, strict=False))
+        if not relabelled:
+            return placed
+        return {key: [dataclasses.replace(each, invoice=key) for each in documents]
+                for key, documents in placed.items()}  # fmt: skip
+
+    sound = loading._documents
+    replace(loading, "_documents", by_position)
+
+
+def attachment_by_file_name() -> None:
+    """Read a file once for each name, not for each invoice."""
+    from msgrun.compose import message
+    from msgrun.compose.attachments import Attachment
+    from msgrun.model import Document
+
+    def remembered(document: Document, root: Path) -> Attachment:
+        if document.filename not in known:
+            known[document.filename] = sound(document, root)
+        return known[document.filename]
+
+    known: dict[str, Attachment] = {}
+    sound = message.load_document
+    replace(message, "load_document", remembered)
+
+
+def invoices_by_position() -> None:
+    """Take the invoices in the order in which the database gave them."""
+    from sqlalchemy import Connection
+
+    from msgrun.model import Invoice
+    from msgrun.source import loading
+    from msgrun.source.mapping import Relation
+
+    def by_position(
+        connection: Connection, relation: Relation, ids: Sequence[str]
+    ) -> dict[str, Invoice]:
+        return dict(zip(ids, sound(connection, relation, ids).values(), strict=False))
+
+    sound = loading.invoices
+    replace(loading, "invoices", by_position)
+
+
+def contexts_by_position() -> None:
+    """Compose each message from what the one beside it is made of."""
+    from msgrun.model import MessageContext
+    from msgrun.source import Source
+
+    def load(self: Source, *given: Any, **named: Any) -> list[MessageContext | None]:
+        made = sound(self, *given, **named)
+        return [*made[1:], *made[:1]]
+
+    sound = Source.load
+    replace(Source, "load", load)
+
+
+def recipients_by_position() -> None:
+    """Give each claim the recipients of the one beside it."""
+    from msgrun.ledger import messages
+    from msgrun.ledger.rows import Claim
+
+    def claim(*given: Any, **named: Any) -> Sequence[Claim]:
+        return _swapped(sound(*given, **named), "recipients")
+
+    sound = messages.claim
+    replace(messages, "claim", claim)
+
+
+def ready_by_position(name: str) -> None:
+    """Give each composed message the bytes, or the envelope, of the one beside it."""
+    from msgrun.delivery.composing import Composer, Ready, Unsendable
+    from msgrun.ledger.rows import Claim
+
+    def compose(self: Composer, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+        made = sound(self, claims)
+        rest = [each for each in made if isinstance(each, Unsendable)]
+        return [*_swapped([each for each in made if isinstance(each, Ready)], name), *rest]
+
+    sound = Composer._compose
+    replace(Composer, "_compose", compose)
+
+
+def rendered_text_shared() -> None:
+    """Hand out the words of the message that was rendered before."""
+    from msgrun.compose.render import Rendered, Renderer
+
+    def render(self: Renderer, *given: Any) -> Rendered:
+        words.append(sound(self, *given))
+        return words[-2] if len(words) > 1 else words[-1]
+
+    words: list[Rendered] = []
+    sound = Renderer.render
+    replace(Renderer, "render", render)
+
+
+def _swapped(rows: Sequence[Any], name: str) -> list[Any]:
+    """Give each row the attribute of the next one, the last that of the first."""
+    beside = [*rows[1:], *rows[:1]]
+    return [
+        dataclasses.replace(row, **{name: getattr(other, name)})
+        for row, other in zip(rows, beside, strict=True)
+    ]
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "synchronous-normal": synchronous_normal,
     "synchronous-full": synchronous_full,
     "synchronous-off": synchronous_off,
+    "attachment-by-position": partial(documents_by_position, relabelled=False),
+    "attachment-by-position-relabelled": partial(documents_by_position, relabelled=True),
+    "attachment-by-file-name": attachment_by_file_name,
+    "invoices-by-position": invoices_by_position,
+    "contexts-by-position": contexts_by_position,
+    "recipients-by-position": recipients_by_position,
+    "composed-bytes-shared": partial(ready_by_position, "message"),
+    "envelope-by-position": partial(ready_by_position, "envelope"),
+    "rendered-text-shared": rendered_text_shared,
 }
 
 
