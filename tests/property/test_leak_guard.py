@@ -72,9 +72,7 @@ def campaign(
     with running(MoodySink(moods)) as sink, ThreadPoolExecutor(1) as pool:
         leaky = _world(database, folder, sink, messages=messages, collate=collate, seed=seed)
         asked = _stop_on_the_way(leaky, sink, pool)
-        endings = _send_all(leaky)
-        for each in asked:
-            each.result(30)
+        endings = _send_all(leaky, asked)
         _hold(leaky, sink, endings)
     doubts = endings[-1].summary.messages.in_doubt
     tally.add(
@@ -115,13 +113,15 @@ def _stop_on_the_way(
     return asked
 
 
-def _send_all(leaky: LeakWorld) -> list[Ending]:
-    """Start the run, and restart it until nothing is left to try."""
+def _send_all(leaky: LeakWorld, asked: list[Future[Ending]]) -> list[Ending]:
+    """Start the run, and restart it, each stop being over, until nothing is left to try."""
     endings = [leaky.world.start()]
     while endings[-1].summary.run.status is not RunStatus.FINISHED:
         run = endings[-1].summary.run
         assert run.reason != "MR512", f"the guard was raised: {run.detail}"
         assert len(endings) < 15, f"it never finishes: {run}"
+        for each in asked:
+            each.result(30)
         endings.append(leaky.world.restart()[0])
     return endings
 
