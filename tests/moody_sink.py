@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from msgrun.demo.sink import Received, Sink
@@ -24,7 +25,7 @@ class Kept:
     data: bytes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Moods:
     """How the sink behaves.
 
@@ -32,17 +33,16 @@ class Moods:
         seed: of every draw.
         slowest: seconds that the answer to a dot takes at most.
         greylisted: share of addresses that are told to come back, once.
-        cut_at_rcpt: how many connections are cut in the middle of an envelope.
-        cut_at_dot: how many are cut instead of answering the dot; the message may be kept.
-        every: about so many messages pass between two cuts.
+        cuts: how many connections are cut in the middle of an envelope, and how many instead of
+            answering the dot (the message may be kept or not).
+        among: the cuts are spread over so many RCPTs and dots.
     """
 
     seed: int
     slowest: float = 0.02
     greylisted: float = 0.03
-    cut_at_rcpt: int = 1
-    cut_at_dot: int = 1
-    every: int = 50
+    cuts: int = 0
+    among: int = 100
 
 
 class MoodySink(Sink):
@@ -53,10 +53,12 @@ class MoodySink(Sink):
         self.moods = moods
         self.on_kept = on_kept
         self.kept: list[Kept] = []
-        self.cuts_at_dot = 0
         self._chance = random.Random(moods.seed)
-        self._told_to_come_back: set[str] = set()
-        self._cuts_at_rcpt_left = moods.cut_at_rcpt
+        self._asked: set[str] = set()
+        self._rcpts, self._dots = count(1), count(1)
+        self._cut_rcpts, self._cut_dots = (
+            set(self._chance.sample(range(1, moods.among), moods.cuts)) for _ in range(2)
+        )
         self.refuse = _Refusals(self)
 
     @property
@@ -80,16 +82,14 @@ class MoodySink(Sink):
         Raises:
             ConnectionError: the connection is to be cut.
         """
-        if self._cuts_at_rcpt_left and self._now_and_then():
-            self._cuts_at_rcpt_left -= 1
+        if next(self._rcpts) in self._cut_rcpts:
             raise ConnectionError
         if hard is not None:
             return hard
-        if address not in self._told_to_come_back:
-            self._told_to_come_back.add(address)
-            if self._chance.random() < self.moods.greylisted:
-                return GREYLISTED
-        return None
+        first = address not in self._asked
+        self._asked.add(address)
+        share = random.Random(f"{self.moods.seed} {address}").random()
+        return GREYLISTED if first and share < self.moods.greylisted else None
 
     def keep(self, sender: str, recipients: tuple[str, ...], data: bytes) -> Received:
         """Keep a message.
@@ -97,18 +97,15 @@ class MoodySink(Sink):
         Raises:
             ConnectionError: the connection is to be cut, whether or not the message was kept.
         """
-        cut = self.cuts_at_dot < self.moods.cut_at_dot and self._now_and_then()
-        if not cut or self._chance.random() < 0.5:
+        dot = next(self._dots)
+        cut = dot in self._cut_dots
+        if not cut or dot % 2:
             self.kept.append(Kept(recipients, data))
             if self.on_kept is not None:
                 self.on_kept(len(self.kept))
         if cut:
-            self.cuts_at_dot += 1
             raise ConnectionError
-        return Received(len(self.kept), f"Q{len(self.kept)}", "", sender, recipients, Path())
-
-    def _now_and_then(self) -> bool:
-        return self._chance.random() < 1 / self.moods.every
+        return Received(dot, f"Q{dot}", "", sender, recipients, Path())
 
 
 class _Refusals(dict[str, str]):

@@ -22,7 +22,7 @@ from msgrun.states import MessageState, RunStatus
 
 CONNECTIONS = 8
 GONE = "550 5.1.1 No such user here"
-CALM = Moods(seed=4, greylisted=0, cut_at_rcpt=0, cut_at_dot=0)
+CALM = Moods(seed=4, greylisted=0)
 M = MessageState
 
 CAUGHT_BEFORE_THE_RUN = ("attachment-by-position", "invoices-by-position")
@@ -68,12 +68,13 @@ def campaign(
     cuts: int = 1,
 ) -> None:
     """Send a world's messages with stops and restarts in between, and read what arrived."""
-    moods = Moods(seed, cut_at_rcpt=cuts, cut_at_dot=cuts, every=messages // (3 * cuts))
+    moods = Moods(seed, cuts=cuts, among=messages // 2)
     with running(MoodySink(moods)) as sink, ThreadPoolExecutor(1) as pool:
         leaky = _world(database, folder, sink, messages=messages, collate=collate, seed=seed)
         asked = _stop_on_the_way(leaky, sink, pool)
         endings = _send_all(leaky, asked)
-        _hold(leaky, sink, endings)
+        assert len(asked) == 2
+        _hold(leaky, sink)
     doubts = endings[-1].summary.messages.in_doubt
     tally.add(
         "other customer's invoice",
@@ -101,12 +102,12 @@ def _world(
 def _stop_on_the_way(
     leaky: LeakWorld, sink: MoodySink, pool: ThreadPoolExecutor
 ) -> list[Future[Ending]]:
-    """Have a person stop the run after a quarter and after half of its messages."""
+    """Have a person stop the run after a quarter of its messages, and again after half."""
     asked: list[Future[Ending]] = []
-    moments = {leaky.messages // 4, leaky.messages // 2}
 
     def look(arrived: int) -> None:
-        if arrived in moments:
+        due = len(asked) < 2 and arrived >= leaky.messages * (len(asked) + 1) // 4
+        if due and all(each.done() for each in asked):
             asked.append(pool.submit(stop, leaky.world.workspace, "last"))
 
     sink.on_kept = look
@@ -126,11 +127,10 @@ def _send_all(leaky: LeakWorld, asked: list[Future[Ending]]) -> list[Ending]:
     return endings
 
 
-def _hold(leaky: LeakWorld, sink: MoodySink, endings: list[Ending]) -> None:
+def _hold(leaky: LeakWorld, sink: MoodySink) -> None:
     arrived = leaky.read_all(sink.kept, sink.refuse)
     rows = leaky.world.messages()
     assert len(rows) == leaky.messages
-    assert len(endings) >= 3, "it was stopped twice"
     assert {row.state for row in rows} == {M.SENT, M.REJECTED, M.IN_DOUBT}, "each mood was met"
     for row in rows:
         if row.state is M.SENT:
@@ -138,7 +138,7 @@ def _hold(leaky: LeakWorld, sink: MoodySink, endings: list[Ending]) -> None:
         elif row.state is M.REJECTED:
             assert row.message_id not in arrived
     doubts = sum(row.state is M.IN_DOUBT for row in rows)
-    assert doubts == sink.cuts_at_dot, "only an unanswered dot makes doubt"
+    assert doubts == sink.moods.cuts, "only an unanswered dot makes doubt"
     assert any(row.attempts > 1 for row in rows), "some were tried again"
 
 
