@@ -19,7 +19,7 @@ from ledger_office import NOW, open_office
 from msgrun.database import Database
 from msgrun.ledger import messages, workers
 from msgrun.planning import amend, reevaluate
-from msgrun.states import MessageState
+from msgrun.states import MessageState, RunStatus
 
 RULES_A_LIFE = 50
 M = MessageState
@@ -28,13 +28,13 @@ M = MessageState
 def test_the_promises_hold_after_every_step_on_sqlite(
     sqlite_database: Database, tmp_path: Path, tally: Tally
 ) -> None:
-    note(tally, explore(sqlite_database, tmp_path, lives=10))
+    note(tally, explore(sqlite_database, tmp_path, lives=6))
 
 
 def test_the_promises_hold_after_every_step_on_postgresql(
     postgresql_database: Database, tmp_path: Path, tally: Tally
 ) -> None:
-    note(tally, explore(postgresql_database, tmp_path, lives=4))
+    note(tally, explore(postgresql_database, tmp_path, lives=3))
 
 
 @pytest.mark.campaign
@@ -161,20 +161,47 @@ def what_is_in_doubt_is_tried_again(patch: Patch) -> None:
         patch.setattr(module, "FAILED_STATES", states)
 
 
-@pytest.mark.parametrize(
-    "take_away",
-    [
-        tokens_do_not_fence,
-        recovery_sends_again,
-        dead_workers_are_not_signed_off,
-        stop_is_ignored,
-        lease_is_ignored,
-        intent_is_not_kept,
-        guard_is_not_given_back,
-        what_is_in_doubt_is_tried_again,
-    ],
-)
-def test_without_one_of_its_guards_the_ledger_breaks_a_promise(
+GUARDS = [
+    tokens_do_not_fence,
+    recovery_sends_again,
+    dead_workers_are_not_signed_off,
+    stop_is_ignored,
+    lease_is_ignored,
+    intent_is_not_kept,
+    guard_is_not_given_back,
+    what_is_in_doubt_is_tried_again,
+]
+
+
+def lead_a_hard_life(database: Database, folder: Path) -> None:
+    """Let happen, once, what each of the guards is there for."""
+    life = LedgerMachine(open_office(database, folder), Counter())
+    life.begin()
+    one, other = life.workers.values()
+    life.claim(one, 2)
+    life.intend(one, 0)
+    for message in range(8):
+        life.trespass(other, message)
+    life.write_dot(one, 0)
+    life.hear_answer(one, 1)
+    life.end_before_dot(one, 1)
+    life.time_passes(30, 0)
+    life.intend(one, 0)
+    life.heartbeat(one, 0)
+    life.intend(one, 0)
+    life.vanish(0, 0, killed=True, found=True)
+    assert life.seen.of_run(one.run, M.IN_DOUBT)
+    life.restart(0, failed=True)
+    assert life.seen.status(one.run) is RunStatus.RUNNING
+    life.stop(0)
+
+
+def test_a_ledger_keeps_its_promises_in_a_hard_life(database: Database, tmp_path: Path) -> None:
+    lead_a_hard_life(database, tmp_path)
+
+
+@pytest.mark.parametrize("take_away", GUARDS)
+def test_without_one_of_its_guards_a_ledger_breaks_a_promise(
     sqlite_database: Database,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -182,4 +209,18 @@ def test_without_one_of_its_guards_the_ledger_breaks_a_promise(
 ) -> None:
     take_away(monkeypatch)
     with pytest.raises(AssertionError):
-        explore(sqlite_database, tmp_path, lives=100)
+        lead_a_hard_life(sqlite_database, tmp_path)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("take_away", GUARDS)
+def test_random_lives_find_each_missing_guard(
+    sqlite_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    take_away: Callable[[Patch], None],
+) -> None:
+    take_away(monkeypatch)
+    with pytest.raises(AssertionError):
+        explore(sqlite_database, tmp_path, lives=300)
