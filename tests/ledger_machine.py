@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sqlalchemy import update
 
-from ledger_model import LedgerModel, pick
+from ledger_model import LedgerModel, pick, settlement_to
 from ledger_office import CUSTOMERS, DEFINITIONS, INVOICES, OCTOBER, change
 from ledger_snapshot import HELD, M, Move, R, take_snapshot
 from msgrun.control import restart as restarting
 from msgrun.control.stop import cancel
 from msgrun.control.work import recover_dead, take_on
 from msgrun.errors import AlreadyRunningError
-from msgrun.ledger import messages, runs, workers
+from msgrun.ledger import doubt, messages, runs, workers
+from msgrun.ledger.journal import Entry
 from msgrun.model import Selection
 from msgrun.planning.draft import draft_run
 from msgrun.planning.reevaluate import review_run
@@ -29,6 +30,7 @@ REVIVALS: frozenset[Move] = frozenset(
     for one in (M.REJECTED, M.FAILED, M.SKIPPED, M.BOUNCED)
     for other in (M.PENDING, M.SKIPPED)
 )
+GIVEN_UP = (M.SKIPPED, M.IN_DOUBT)  # in doubt again: a resend that was not sent yet
 CANCELLABLE = frozenset({R.PLANNED, R.STOPPED, R.PAUSED, R.WAITING})
 PICK = st.integers(0, 30)
 WORK = st.lists(
@@ -180,7 +182,9 @@ class LedgerMachine(LedgerModel, RuleBasedStateMachine):
             with self.database.write() as connection:
                 run = pick(list(self.seen.runs), which)
                 messages.wake_deferred(connection, self.tables, run, self.now)
-            self.after({(M.DEFERRED, M.PENDING), (M.DEFERRED, M.REJECTED)})
+            self.after(
+                {(M.DEFERRED, M.PENDING), (M.DEFERRED, M.REJECTED), (M.DEFERRED, M.IN_DOUBT)}
+            )
 
     # What people ask for.
 
@@ -216,7 +220,7 @@ class LedgerMachine(LedgerModel, RuleBasedStateMachine):
             self.after()
         elif what == "cancel" and self.seen.status(run) in CANCELLABLE:
             cancel(self.workspace, str(run))
-            self.after({(M.PENDING, M.SKIPPED), (M.DEFERRED, M.SKIPPED)})
+            self.after({(one, to) for one in (M.PENDING, M.DEFERRED) for to in GIVEN_UP})
             assert self.seen.status(run) is R.CANCELLED
 
     def _take_over(self, run: int) -> None:
@@ -273,28 +277,47 @@ class LedgerMachine(LedgerModel, RuleBasedStateMachine):
 
     @rule(which=PICK, again=st.booleans())
     def resolve(self, which: int, again: bool) -> None:
-        """A person settles a message in doubt: it was sent, or it is to be sent again.
-
-        The ledger has no function for it yet; when it has, it is to be called here.
-        """
+        """A person settles a message in doubt: it was sent, or it is to be sent again."""
         doubtful = [
             key
             for key in self._messages(M.IN_DOUBT)
-            # A cancelled run sends nothing any more: what would hold the invoice there?
+            # `resolve` refuses that: a cancelled run sends nothing any more.
             if not (again and self.seen.status(self.seen.messages[key]["run_id"]) is R.CANCELLED)
         ]
         if not doubtful:
             return
         message = pick(doubtful, which)
-        self._force(message, state=M.PENDING if again else M.SENT, reason=None)
+        with self.database.write() as connection:
+            assert doubt.settle_doubt(
+                connection, self.tables, doubt.find(connection, self.tables, str(message)),
+                resend=again, because="", now=self.now,
+            )  # fmt: skip
         if again:
             self._allow_again(message)
         else:
             self.true_sent.add(message)
-        self.after({(M.IN_DOUBT, M.PENDING), (M.IN_DOUBT, M.SENT)})
+        self.after({(M.IN_DOUBT, M.PENDING if again else M.SENT)})
 
-    # A rule `merge_journal` has its place here: for a worker that is dead or taken over, the
-    # answers in its `out` come late, and (in doubt →) sent, deferred or rejected is allowed.
+    @rule()
+    def merge_journal(self) -> None:
+        """What dead workers knew, and could not write, comes to the ledger; it counts once."""
+        for worker in self.workers.values():
+            known = {} if worker.alive else worker.out | dict.fromkeys(worker.armed, M.PENDING)
+            for message, to in known.items():
+                uid = self.seen.runs[worker.run]["uid"]
+                entry = Entry(uid, message, worker.token, "ab", settlement_to(to), self.now)
+                journal = self.workspace.journals.open(worker.token)
+                journal.add(entry)
+                journal.close(merged=False)
+                fits = self._may_be_credited(worker.token, message)
+                before, becomes = self.seen, self._becomes(message, to)
+                assert self.workspace.journals.merge(self.database) == fits
+                if fits:
+                    self._note_answer(message, becomes)
+                self.after({(before.state(message), becomes)})
+                assert fits or self.seen == before
+            if not worker.alive:
+                worker.out, worker.armed = {}, []
 
     @rule(which=PICK)
     def bounce(self, which: int) -> None:

@@ -5,9 +5,10 @@ processes are dead, and what a person has allowed.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import update
@@ -143,7 +144,10 @@ class LedgerModel:
         """The answer to a dot comes, maybe late, or never."""
         if worker.out:
             message, answer = worker.out.popitem()
+            taken_over = not self._is_held_by(worker.token, message)
             self._settle(worker, message, M.IN_DOUBT if what % 4 == 0 else answer)
+            if taken_over and what % 4:
+                self._credit(worker, message, answer)
 
     def end_before_dot(self, worker: Worker, what: int) -> None:
         """A message is refused or cannot be composed, or a stop gives it back."""
@@ -166,7 +170,7 @@ class LedgerModel:
     def trespass(self, worker: Worker, what: int) -> None:
         """Whatever a worker writes about a message that is not its own changes nothing."""
         token = worker.token
-        foreign = [key for key, row in self.seen.messages.items() if row["token"] != token]
+        foreign = [key for key in self.seen.messages if not self._is_held_by(token, key)]
         if foreign:
             key, to, before = pick(foreign, what), pick(sorted(ANSWERS), what), self.seen
             assert not self._intend(token, key)
@@ -174,7 +178,7 @@ class LedgerModel:
                 messages.release(
                     connection, self.tables, token=token, now=self.now, message_ids=[key]
                 )
-            assert not self._write(token, key, to)
+            assert not self._write(messages.settle, token, key, to)
             self.after()
             assert self.seen == before, "an old token has written"
 
@@ -219,47 +223,75 @@ class LedgerModel:
             assert message in self.true_sent, "called sent, but the server never took it"
 
     def _settle(self, worker: Worker, message: int, to: MessageState) -> None:
-        """Record an answer; nothing happens where the worker was taken over."""
-        before, state = self.seen, self.seen.state(message)
-        mine = before.messages[message]["token"] == worker.token
-        assert self._write(worker.token, message, to) == mine
-        if mine and to in {M.DEFERRED, M.REJECTED}:
-            self.spent.discard(message)
-        self.after({(state, to)})
+        """Record an answer; where the worker was taken over, it may settle the doubt alone."""
+        before, token = self.seen, worker.token
+        mine, becomes = self._is_held_by(token, message), self._becomes(message, to)
+        assert self._write(messages.settle, token, message, to) == mine
+        if mine:
+            self._note_answer(message, becomes)
+        self.after({(before.state(message), becomes)})
         assert mine or self.seen == before, "an old token has written"
 
     def _release(self, worker: Worker, message: int) -> None:
-        before, state = self.seen, self.seen.state(message)
-        mine = before.messages[message]["token"] == worker.token
+        before, mine = self.seen, self._is_held_by(worker.token, message)
         with self.database.write() as connection:
             messages.release(
                 connection, self.tables, token=worker.token, now=self.now, message_ids=[message]
             )
         if mine:
             self.spent.discard(message)
-        self.after({(state, M.PENDING)})
+        self.after({(before.state(message), M.PENDING)})
         assert mine or self.seen == before, "an old token has written"
 
-    def _write(self, token: int, message: int, to: MessageState) -> bool:
-        settlement = Settlement(
-            to, ANSWERS[to], reason=None if to is M.SENT else "MR506",
-            due_at=self.now + timedelta(minutes=5) if to is M.DEFERRED else None,
-        )  # fmt: skip
+    def _credit(self, worker: Worker, message: int, to: MessageState) -> None:
+        """Let an answer come so late that only the doubt about its own try is settled by it."""
+        fits = self._may_be_credited(worker.token, message)
+        before, becomes = self.seen, self._becomes(message, to)
+        credit = partial(messages.credit, sha256="ab")
+        assert self._write(credit, worker.token, message, to) == fits
+        if fits:
+            self._note_answer(message, becomes)
+        self.after({(before.state(message), becomes)})
+        assert fits or self.seen == before, "an old answer has written"
+
+    def _write(
+        self, write: Callable[..., bool], token: int, message: int, to: MessageState
+    ) -> bool:
         with self.database.write() as connection:
-            settled = messages.settle(
-                connection, self.tables, message_id=message, token=token, settlement=settlement,
-                now=self.now,
+            settled = write(
+                connection, self.tables, message_id=message, token=token,
+                settlement=settlement_to(to), now=self.now,
             )  # fmt: skip
             if settled and to is M.DEFERRED:
                 deadline = self.now + timedelta(minutes=6)
                 messages.set_deadline(connection, self.tables, message, deadline)
         return settled
 
+    def _note_answer(self, message: int, becomes: MessageState) -> None:
+        if becomes in {M.DEFERRED, M.REJECTED, M.PENDING}:
+            self.spent.discard(message)
+
+    def _becomes(self, message: int, to: MessageState) -> MessageState:
+        """Say where an answer takes a message: a refused resend leaves the first copy in doubt."""
+        row = self.seen.messages[message]
+        own_doubt = row["state"] == M.IN_DOUBT and row["doubted_at"] == row["updated_at"]
+        earlier = row["doubted_at"] is not None and not own_doubt
+        return M.IN_DOUBT if earlier and to in {M.REJECTED, M.FAILED} else to
+
+    def _is_held_by(self, token: int, message: int) -> bool:
+        row = self.seen.messages[message]
+        return row["token"] == token and row["state"] in HELD
+
+    def _may_be_credited(self, token: int, message: int) -> bool:
+        row = self.seen.messages[message]
+        return row["token"] == token and row["state"] in {M.SENDING, M.IN_DOUBT}
+
     def _intend(self, token: int, message: int) -> bool:
         with self.database.write() as connection:
             return messages.intend(
                 connection, self.tables, run_id=self.seen.messages[message]["run_id"],
-                message_id=message, token=token, date=self.now, sha256="ab", size=7, now=self.now,
+                message_id=message, token=token, date=self.now, sha256="ab", size=7, context={},
+                now=self.now,
             )  # fmt: skip
 
     def _allow_again(self, message: int) -> None:
@@ -291,6 +323,13 @@ class LedgerModel:
         table = self.tables.message
         with self.database.write() as connection:
             connection.execute(update(table).where(table.c.id == key).values(**values))
+
+
+def settlement_to(to: MessageState) -> Settlement:
+    """Return what is recorded of a try that goes there."""
+    reason = None if to in {M.SENT, M.PENDING} else "MR506"
+    retry_in = timedelta(minutes=5) if to is M.DEFERRED else None
+    return Settlement(to, ANSWERS.get(to), reason=reason, retry_in=retry_in)
 
 
 def pick(rows: Sequence[Any], which: int) -> Any:
