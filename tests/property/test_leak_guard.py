@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import mutants
+from billing_world import code, make_world
 from campaign import Tally
 from leak_world import ACCOUNTANT, LeakWorld, make_leak_world
 from moody_sink import Moods, MoodySink, running
@@ -182,6 +183,19 @@ def test_the_guard_pauses_the_run_before_anything_leaks(
     assert blocked
     assert {row.state for row in blocked} == {M.FAILED}
     assert len(sink.kept) < leaky.messages
+
+
+def test_the_guard_tells_customers_apart_who_share_their_address(
+    sqlite_database: Database, tmp_path: Path, plant: Callable[[str], None]
+) -> None:
+    plant("contexts-by-position")
+    with running(MoodySink(CALM)) as sink:
+        world = make_world(sqlite_database, tmp_path, sink.port, customers=12)
+        for number in range(1, 13):
+            world.change("addresses", {"customer": code(number)}, address=ACCOUNTANT)
+        ending = world.start()
+    assert (ending.summary.run.status, ending.summary.run.reason) == (RunStatus.PAUSED, "MR512")
+    assert sink.kept == []
 
 
 @pytest.mark.parametrize("mutant", CAUGHT_BY_THE_TEST)

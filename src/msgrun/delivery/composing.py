@@ -127,6 +127,9 @@ def _compose_one(
         gone = ComposeError("MR121", f"{what} is no longer in the billing data")
         return Unsendable(claim, claim.invoices, gone)
     labels = tuple(invoice.label for invoice in context.invoices)
+    if not _is_about(context, claim):
+        mixed = f"what message {claim.id} would be made of is not customer {claim.customer}'s"
+        return Unsendable(claim, labels, ComposeError("MR512", mixed, "report this as a fault"))
     try:
         envelope, message = compose(
             revision.recipe,
@@ -142,3 +145,9 @@ def _compose_one(
         other = ComposeError("MR507", "its bytes would differ from those that may have left")
         return Unsendable(claim, labels, other)
     return Ready(claim, labels, envelope, message, context)
+
+
+def _is_about(context: MessageContext, claim: Claim) -> bool:
+    """Tell whether a context is the one that a claim asked for: addresses may be shared."""
+    invoices = sorted(invoice.id for invoice in context.invoices)
+    return context.customer.code == claim.customer and invoices == sorted(claim.invoices)
