@@ -32,6 +32,7 @@ class Sender:
         self._tables = floor.job.database.tables
         self._transport = floor.job.transport()
         self._recorder = Recorder(floor)
+        self._behind: tuple[int, asyncio.Task[None]] | None = None
 
     async def serve(self) -> None:
         """Send what the queue holds; after a halt, give it back unspent."""
@@ -42,7 +43,9 @@ class Sender:
                     await self._take(ready)
                 except Exception as error:  # noqa: BLE001 - raised when the others have ended
                     floor.fail(error)
-                floor.let_go(ready.claim.id)
+                if self._behind is None or self._behind[0] != ready.claim.id:
+                    floor.let_go(ready.claim.id)
+            await self._recorded()
         finally:
             await self._transport.close()
 
@@ -100,11 +103,31 @@ class Sender:
         settlement = settlement_of(outcome, ready.claim.attempts, self._job.randomness)
         if settlement is None:
             await self._floor.release([ready.claim.id])
+        elif settlement.to is MessageState.SENT:
+            await self._recorded()
+            self._behind = ready.claim.id, asyncio.create_task(self._record(ready, settlement))
         else:
             await self._recorder.record(ready, settlement)
         if closes:
             # Only now: a definite answer is not lost when the database takes nothing more.
             await self._close_server(outcome)
+
+    async def _record(self, ready: Ready, settlement: Settlement) -> None:
+        """Record an acceptance while the next message goes as far as its intent."""
+        try:
+            await self._recorder.record(ready, settlement)
+        except DatabaseError as error:
+            self._floor.fail(error)
+        finally:
+            self._floor.let_go(ready.claim.id)
+
+    async def _recorded(self) -> None:
+        """Wait until the message before is recorded; where it cannot be, `Floor.error` is set."""
+        if self._behind is not None:
+            _, recording = self._behind
+            await asyncio.wait([recording])  # it is not cancelled with us
+            self._behind = None
+            recording.result()
 
     async def _until_due(self, ready: Ready) -> None:
         """Wait for the message's permit, and for the server to be tried again."""
@@ -142,8 +165,10 @@ class Sender:
             try:
                 marked = await floor.write(work, patience=0)
                 floor.intents_lost = 0
+                # No second dot of this connection while the answer to the first is not durable.
+                await self._recorded()
                 reach("intent.committed")
-                return marked and boot_seconds() < floor.lease_over
+                return marked and floor.error is None and boot_seconds() < floor.lease_over
             finally:
                 # The transport writes the dot in the very step in which we return; this runs next.
                 asyncio.get_running_loop().call_soon(self._past_dot)
