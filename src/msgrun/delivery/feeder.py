@@ -20,9 +20,12 @@ from msgrun.states import MessageState, RunStatus
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _LOOK_FOR_RESENDS_SECONDS: Final = 30.0  # a person may resolve a doubt while we wait
 
+LEAST_AHEAD: Final = 24
+"""Messages held at least, so that few connections do not make a commit of every claim."""
+
 
 class Feeder:
-    """Keeps the senders' queue filled, two messages a connection ahead."""
+    """Keeps the senders' queue filled, two messages a connection ahead, or `LEAST_AHEAD`."""
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
@@ -78,8 +81,8 @@ class Feeder:
 
     async def _claim(self) -> Sequence[Claim]:
         job, floor = self._job, self._floor
-        ahead = 3 * job.connections
-        if len(floor.held) > ahead - job.connections:
+        ahead = max(3 * job.connections, LEAST_AHEAD)
+        if len(floor.held) > ahead - ahead // 3:
             return ()
         tries = 0
         # The writer's thread must not read what this one changes.
