@@ -15,8 +15,8 @@ from sqlalchemy import update
 
 from ledger_office import DEFINITIONS, NOW, fill
 from ledger_snapshot import HELD, Key, M, Move, R, hold_always, hold_between, take_snapshot
-from msgrun.ledger import messages, runs, workers
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger import messages, runs, settling, workers
+from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Reply, Stage, Verdict
 from msgrun.states import MessageState
 from msgrun.workspace import Workspace
@@ -178,7 +178,7 @@ class LedgerModel:
                 messages.release(
                     connection, self.tables, token=token, now=self.now, message_ids=[key]
                 )
-            assert not self._write(messages.settle, token, key, to)
+            assert not self._write(settling.settle, token, key, to)
             self.after()
             assert self.seen == before, "an old token has written"
 
@@ -226,7 +226,7 @@ class LedgerModel:
         """Record an answer; where the worker was taken over, it may settle the doubt alone."""
         before, token = self.seen, worker.token
         mine, becomes = self._is_held_by(token, message), self._becomes(message, to)
-        assert self._write(messages.settle, token, message, to) == mine
+        assert self._write(settling.settle, token, message, to) == mine
         if mine:
             self._note_answer(message, becomes)
         self.after({(before.state(message), becomes)})
@@ -247,7 +247,7 @@ class LedgerModel:
         """Let an answer come so late that only the doubt about its own try is settled by it."""
         fits = self._may_be_credited(worker.token, message)
         before, becomes = self.seen, self._becomes(message, to)
-        credit = partial(messages.credit, sha256="ab")
+        credit = partial(settling.credit, sha256="ab")
         assert self._write(credit, worker.token, message, to) == fits
         if fits:
             self._note_answer(message, becomes)
@@ -264,7 +264,7 @@ class LedgerModel:
             )  # fmt: skip
             if settled and to is M.DEFERRED:
                 deadline = self.now + timedelta(minutes=6)
-                messages.set_deadline(connection, self.tables, message, deadline)
+                settling.set_deadline(connection, self.tables, message, deadline)
         return settled
 
     def _note_answer(self, message: int, becomes: MessageState) -> None:

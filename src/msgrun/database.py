@@ -28,6 +28,7 @@ _LIBPQ: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+_CLOCK: Final = select(func.clock_timestamp())
 
 _WAL_SAFE: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
@@ -149,7 +150,7 @@ class Database:
         """Return the clock that leases and permits go by: the server's, or on SQLite our own."""
         if self.is_sqlite:
             return self._clock()
-        instant: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        instant: datetime = connection.execute(_CLOCK).scalar_one()
         return instant.astimezone(UTC)
 
     def current_revision(self) -> str | None:

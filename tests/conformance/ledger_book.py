@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from msgrun.database import Database
-from msgrun.ledger import messages, runs, workers
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger import messages, runs, settling, workers
 from msgrun.ledger.rows import Claim, Frozen, RunRow
+from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Reply, Selection, Stage, Verdict
 from msgrun.states import (
     HOLDING,
@@ -93,7 +93,7 @@ class Book:
     ) -> bool:
         token = values.pop("token", self.token)
         with self.database.write() as connection:
-            return messages.settle(
+            return settling.settle(
                 connection, self.tables, message_id=key, token=token,
                 settlement=Settlement(to, outcome, **values), now=NOW,
             )  # fmt: skip

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from msgrun.database import Database
-from msgrun.ledger import messages, workers
+from msgrun.ledger import messages, settling, workers
 from msgrun.model import Outcome, Refusal, Reply, Stage, Verdict
 from msgrun.states import (
     LIVE,
@@ -291,5 +291,5 @@ def test_the_deadline_counts_from_the_first_deferral(book: Book) -> None:
     (key,) = book.add(M.DEFERRED, due_at=NOW)
     for deadline in (NOW, NOW + SECOND):
         with book.database.write() as connection:
-            messages.set_deadline(connection, book.tables, key, deadline)
+            settling.set_deadline(connection, book.tables, key, deadline)
     assert book.row(key).deadline_at == NOW

@@ -14,8 +14,8 @@ from msgrun.delivery.floor import Floor
 from msgrun.demo.sink import Sink
 from msgrun.errors import DatabaseError
 from msgrun.ledger.journal import Entry
-from msgrun.ledger.messages import Settlement
 from msgrun.ledger.rows import Frozen
+from msgrun.ledger.settling import Settlement
 from msgrun.ledger.writer import Writer
 from msgrun.model import ComposedMessage, Envelope, Outcome, Reply, Selection, Stage, Verdict
 from msgrun.states import MessageState

@@ -17,7 +17,7 @@ from campaign import Tally
 from ledger_machine import LedgerMachine
 from ledger_office import NOW, open_office
 from msgrun.database import Database
-from msgrun.ledger import messages, workers
+from msgrun.ledger import messages, settling, workers
 from msgrun.planning import amend, reevaluate
 from msgrun.states import MessageState, RunStatus
 
@@ -96,8 +96,8 @@ def tokens_do_not_fence(patch: Patch) -> None:
         token = connection.execute(theirs).scalar_one()
         return sound(connection, tables, message_id=message_id, token=token, **named)
 
-    sound = messages.settle
-    patch.setattr(messages, "settle", settle)
+    sound = settling.settle
+    patch.setattr(settling, "settle", settle)
 
 
 def recovery_sends_again(patch: Patch) -> None:
@@ -126,6 +126,9 @@ def stop_is_ignored(patch: Patch) -> None:
             return true()
 
     patch.setattr(messages, "exists", Always)
+    patch.setattr(
+        messages, "_intent", messages._intent.__wrapped__
+    )  # not the statement made before
 
 
 def lease_is_ignored(patch: Patch) -> None:
@@ -151,7 +154,7 @@ def intent_is_not_kept(patch: Patch) -> None:
 
 def guard_is_not_given_back(patch: Patch) -> None:
     """Let refused messages hold their invoices for ever."""
-    patch.setattr(messages, "hold", lambda *_given, **_named: None)
+    patch.setattr(settling, "hold", lambda *_given, **_named: None)
 
 
 def what_is_in_doubt_is_tried_again(patch: Patch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from msgrun.database import Database
 from msgrun.ledger import journal as module
 from msgrun.ledger.journal import Entry, Journals
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger.settling import Settlement
 from msgrun.states import MessageState
 
 _NOW = datetime(2026, 11, 3, tzinfo=UTC)

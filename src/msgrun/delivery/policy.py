@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Stage, Verdict
 from msgrun.states import MessageState
 from msgrun.transport.answers import FaultClass, classify

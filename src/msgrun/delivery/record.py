@@ -12,9 +12,9 @@ from msgrun.delivery.policy import QUOTA_PAUSE
 from msgrun.errors import DatabaseError
 from msgrun.events import MessageSettled
 from msgrun.failpoints import reach
-from msgrun.ledger import messages, servers
+from msgrun.ledger import servers, settling
 from msgrun.ledger.journal import Entry
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger.settling import Settlement
 from msgrun.model import Stage
 from msgrun.states import MessageState
 
@@ -88,7 +88,7 @@ class Recorder:
     ) -> datetime | None:
         job, key = self._job, ready.claim.id
         now = job.database.now(connection)
-        settled = messages.settle(
+        settled = settling.settle(
             connection,
             self._tables,
             message_id=key,
@@ -98,7 +98,7 @@ class Recorder:
         )
         if not settled and is_answer(settlement) and isinstance(ready, Ready):
             # Taken over meanwhile: the server's answer still settles the doubt.
-            settled = messages.credit(
+            settled = settling.credit(
                 connection,
                 self._tables,
                 message_id=key,
@@ -110,7 +110,7 @@ class Recorder:
         if settlement.retry_in is None:
             return None
         if settled:
-            messages.set_deadline(connection, self._tables, key, now + job.deadline)
+            settling.set_deadline(connection, self._tables, key, now + job.deadline)
         return now + settlement.retry_in
 
     def _entry(self, ready: Ready, settlement: Settlement) -> Entry:

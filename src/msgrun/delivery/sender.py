@@ -17,7 +17,7 @@ from msgrun.events import ServerTrouble
 from msgrun.failpoints import reach
 from msgrun.ledger import messages
 from msgrun.ledger.context import context_json
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Verdict
 from msgrun.states import MessageState, RunStatus
 from msgrun.transport.base import WithheldError

@@ -27,9 +27,9 @@ from sqlalchemy import Connection, select
 from msgrun.database import Database
 from msgrun.errors import DatabaseError
 from msgrun.failpoints import reach
-from msgrun.ledger.messages import Settlement, credit
 from msgrun.ledger.rows import refusals_json, refusals_of
 from msgrun.ledger.runs import add_event
+from msgrun.ledger.settling import Settlement, credit
 from msgrun.model import Outcome, Reply, Stage, Verdict
 from msgrun.states import UNSENT, MessageState, RunStatus
 

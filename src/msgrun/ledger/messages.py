@@ -1,20 +1,22 @@
-"""Message rows: claimed, intended, settled, released. Every write is guarded by state and token.
+"""Message rows: claimed, intended, released. Every write is guarded by state and token.
 
 Every write may be repeated: when a COMMIT is in doubt the same write is simply made again.
+What came of a try is written by `ledger.settling`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Update,
+    bindparam,
     case,
     exists,
     func,
-    insert,
     literal,
     null,
     select,
@@ -22,36 +24,14 @@ from sqlalchemy import (
 )
 
 from msgrun.failpoints import reach
-from msgrun.ledger.rows import Claim, Resend, addresses_of, refusals_json
+from msgrun.ledger.rows import Claim, Resend, addresses_of
 from msgrun.ledger.servers import take_permits
-from msgrun.model import Outcome, Verdict
 from msgrun.schema import Tables
-from msgrun.states import HOLDING, MessageState, RunStatus, sources_of
+from msgrun.states import MessageState, RunStatus
 
 M = MessageState
 
 _CHUNK: Final = 10_000  # ids named in one statement; PostgreSQL takes 65,535 at most
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """Where a try takes a message.
-
-    Attributes:
-        to: the new state.
-        outcome: what the transport said; None when composing failed.
-        reason: finding code of a state that is not sent.
-        detail: the same in words.
-        retry_in: for deferred, not before so much later.
-        counts: whether the try costs the message an attempt.
-    """
-
-    to: MessageState
-    outcome: Outcome | None = None
-    reason: str | None = None
-    detail: str | None = None
-    retry_in: timedelta | None = None
-    counts: bool = True
 
 
 def claim(
@@ -220,191 +200,32 @@ def intend(
     It must not when the claim is no longer ours, its lease is over, or a stop was asked;
     nor when it may have left before with other bytes.
     """
-    message, run = tables.message, tables.run
-    running = exists().where(run.c.id == run_id, run.c.status == RunStatus.RUNNING)
-    marked = connection.execute(
-        update(message)
-        .where(
-            message.c.id == message_id,
-            message.c.token == token,
-            message.c.state == M.CLAIMED,
-            message.c.lease_until > now,
-            running,
-            message.c.doubted_at.is_(None) | (message.c.sha256 == sha256),
-        )
-        .values(
-            state=M.SENDING, date=date, sha256=sha256, size=size, context=context, updated_at=now
-        )
-    )
+    values = {
+        "state": M.SENDING,
+        "date": date,
+        "sha256": sha256,
+        "size": size,
+        "context": context,
+        "updated_at": now,
+    }
+    which = {"key": message_id, "ours": token, "same": sha256, "this_run": run_id, "moment": now}
+    marked = connection.execute(_intent(tables), values | which)
     reach("intent.writing")
     return bool(marked.rowcount)
 
 
-def settle(
-    connection: Connection,
-    tables: Tables,
-    *,
-    message_id: int,
-    token: int,
-    settlement: Settlement,
-    now: datetime,
-) -> bool:
-    """Record what came of a try; False when the claim is no longer ours (nothing is written)."""
-    message = tables.message
-    # What is in doubt keeps its token, for `credit` alone.
-    sources = sources_of(settlement.to) - {M.IN_DOUBT}
-    which = (message.c.token == token, message.c.state.in_(sources))
-    return _settle(connection, tables, message_id, which, settlement, now)
-
-
-def credit(
-    connection: Connection,
-    tables: Tables,
-    *,
-    message_id: int,
-    token: int,
-    sha256: str,
-    settlement: Settlement,
-    now: datetime,
-) -> bool:
-    """Record a definite answer that comes late: from the journal, or after a take-over.
-
-    It counts while nobody has settled the doubt otherwise, and the doubt is about the very
-    try that was answered: the same bytes may have left again since, from another worker.
-    False when it changes nothing.
-    """
-    message = tables.message
-    which = (
-        message.c.state.in_((M.IN_DOUBT, M.SENDING)),
-        message.c.token == token,
-        message.c.sha256 == sha256,
-    )
-    return _settle(connection, tables, message_id, which, settlement, now)
-
-
-def _settle(
-    connection: Connection,
-    tables: Tables,
-    message_id: int,
-    which: tuple[ColumnElement[bool], ...],
-    settlement: Settlement,
-    now: datetime,
-) -> bool:
-    message = tables.message
-    definite_no = settlement.to not in (M.SENT, M.IN_DOUBT)
-    earlier = definite_no and _may_have_left_before(connection, tables, message_id, which)
-    if earlier and settlement.to not in HOLDING:
-        # That this copy was refused says nothing of the one that may have left.
-        detail = settlement.detail or (str(settlement.outcome.reply) if settlement.outcome else "")
-        told = f"the resend was refused: {detail}"
-        settlement = replace(settlement, to=M.IN_DOUBT, reason="MR507", detail=told)
-    values: dict[str, Any] = {
-        "state": settlement.to,
-        "reason": settlement.reason,
-        "detail": settlement.detail,
-        "due_at": None if settlement.retry_in is None else now + settlement.retry_in,
-        "token": None,
-        "lease_until": None,
-        "context": message.c.context if earlier or settlement.to is M.IN_DOUBT else null(),
-        "updated_at": now,
-    }
-    if settlement.to is M.IN_DOUBT:
-        # The token stays: a late answer is credited to its own try alone.
-        del values["token"]
-        values["doubted_at"] = func.coalesce(message.c.doubted_at, _moment(tables, now))
-    elif definite_no and not earlier:
-        values["doubted_at"] = None  # nobody has it: there was nothing to doubt
-    outcome = settlement.outcome
-    if outcome is not None:
-        values |= _answer(outcome)
-        if settlement.to is M.SENT:
-            values["sent_at"] = now
-    if settlement.counts:
-        values["attempts"] = message.c.attempts + 1
-    settled = connection.execute(
-        update(message).where(message.c.id == message_id, *which).values(**values)
-    )
-    if not settled.rowcount:
-        return False
-    if settlement.to not in HOLDING:
-        hold(connection, tables, [message_id], holds=False)
-    if outcome is not None and (outcome.verdict is not Verdict.ACCEPTED or outcome.refused):
-        _add_attempt(connection, tables, message_id, outcome, now)
-    reach("record.writing")
-    return True
-
-
-def _may_have_left_before(
-    connection: Connection,
-    tables: Tables,
-    message_id: int,
-    which: tuple[ColumnElement[bool], ...],
-) -> bool:
-    """Tell whether an earlier copy of a message than the one being settled may have left."""
-    message = tables.message
-    row = connection.execute(
-        select(message.c.state, message.c.doubted_at, message.c.updated_at)
-        .where(message.c.id == message_id, *which)
-        .with_for_update()
-    ).first()
-    if row is None or row.doubted_at is None:
-        return False
-    # In doubt since the doubt began: it is about this very copy.
-    return not (row.state == M.IN_DOUBT and row.doubted_at == row.updated_at)
-
-
-def _context_after(tables: Tables, to: MessageState) -> Any:
-    """Return what becomes of the stored context: it goes when no resend can need it."""
-    context, doubted_at = tables.message.c.context, tables.message.c.doubted_at
-    if to is M.IN_DOUBT:
-        return context
-    if to in (M.PENDING, M.DEFERRED):
-        return case((doubted_at.is_not(None), context), else_=null())
-    return null()
-
-
-def _moment(tables: Tables, now: datetime) -> ColumnElement[Any]:
-    return literal(now, tables.message.c.doubted_at.type)
-
-
-def _answer(outcome: Outcome) -> dict[str, Any]:
-    reply = outcome.reply
-    return {
-        "stage": outcome.stage,
-        "code": reply.code if reply else None,
-        "enhanced": reply.enhanced if reply else None,
-        "reply": reply.text if reply else outcome.text,
-        "queue_id": outcome.queue_id or None,
-        "refused": refusals_json(outcome.refused + outcome.refused_bcc) or null(),
-    }
-
-
-def _add_attempt(
-    connection: Connection, tables: Tables, message_id: int, outcome: Outcome, now: datetime
-) -> None:
-    reply = outcome.reply
-    connection.execute(
-        insert(tables.attempt).values(
-            message_id=message_id,
-            at=now,
-            verdict=outcome.verdict,
-            stage=outcome.stage,
-            code=reply.code if reply else None,
-            enhanced=reply.enhanced if reply else None,
-            reply=reply.text if reply else outcome.text,
-        )
-    )
-
-
-def set_deadline(
-    connection: Connection, tables: Tables, message_id: int, deadline: datetime
-) -> None:
-    """Set the moment after which a deferred message is given up, unless it has one."""
-    message = tables.message
-    connection.execute(
-        update(message)
-        .where(message.c.id == message_id, message.c.deadline_at.is_(None))
-        .values(deadline_at=deadline)
+@cache
+def _intent(tables: Tables) -> Update:
+    """Return the statement of an intent, made once: making it costs more than running it."""
+    message, run = tables.message, tables.run
+    running = exists().where(run.c.id == bindparam("this_run"), run.c.status == RunStatus.RUNNING)
+    return update(message).where(
+        message.c.id == bindparam("key"),
+        message.c.token == bindparam("ours"),
+        message.c.state == M.CLAIMED,
+        message.c.lease_until > bindparam("moment"),
+        running,
+        message.c.doubted_at.is_(None) | (message.c.sha256 == bindparam("same")),
     )
 
 
@@ -450,10 +271,11 @@ def recover(
     theirs = (message.c.run_id == run_id, message.c.token.in_(list(dead_tokens)))
     claimed, sending = message.c.state == M.CLAIMED, message.c.state == M.SENDING
     released = _unclaim(connection, tables, (*theirs, claimed), M.PENDING, now)
-    doubted_at = func.coalesce(message.c.doubted_at, _moment(tables, now))
+    since = literal(now, message.c.doubted_at.type)
     doubted = _unclaim(
         connection, tables, (*theirs, sending), M.IN_DOUBT, now,
-        reason="MR507", doubted_at=doubted_at, token=message.c.token,
+        reason="MR507", doubted_at=func.coalesce(message.c.doubted_at, since),
+        token=message.c.token, context=message.c.context,
     )  # fmt: skip
     reach("recover.writing")
     return released, doubted
@@ -467,15 +289,16 @@ def _unclaim(
     now: datetime,
     **further: Any,
 ) -> int:
+    message = tables.message
     values = {
         "state": to,
         "reason": None,
         "token": None,
         "lease_until": None,
-        "context": _context_after(tables, to),
+        "context": case((message.c.doubted_at.is_not(None), message.c.context), else_=null()),
         "updated_at": now,
     }
-    changed = connection.execute(update(tables.message).where(*which).values(**(values | further)))
+    changed = connection.execute(update(message).where(*which).values(**(values | further)))
     return changed.rowcount
 
 
