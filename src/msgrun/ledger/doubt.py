@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, exists, select, update
+from sqlalchemy import Connection, exists, select, update
 
 from msgrun.errors import NotFoundError
 from msgrun.failpoints import reach
 from msgrun.ledger.messages import invoices_of
-from msgrun.ledger.rows import Claim, Resend, addresses_of
+from msgrun.ledger.rows import Claim
 from msgrun.ledger.runs import actor, add_event
 from msgrun.schema import Tables
 from msgrun.states import MessageState, RunStatus
@@ -50,23 +50,8 @@ def find(connection: Connection, tables: Tables, reference: str) -> Doubtful:
             f"there is no message '{reference}'",
             "`msgrun results RUN --state in_doubt` lists those in doubt, with their numbers",
         )
-    return _doubtful(connection, tables, row)
-
-
-def _doubtful(connection: Connection, tables: Tables, row: RowMapping) -> Doubtful:
-    claim = Claim(
-        id=row["id"],
-        number=row["number"],
-        revision=row["revision"],
-        customer=row["customer"],
-        recipients=addresses_of(row["recipients"]),
-        message_id=row["message_id"],
-        date=row["date"],
-        invoices=invoices_of(connection, tables, [row["id"]])[row["id"]],
-        attempts=row["attempts"],
-        not_before=row["updated_at"],
-        resend=Resend.of(row),
-    )
+    invoices = invoices_of(connection, tables, [row["id"]])[row["id"]]
+    claim = Claim.of(row, invoices, not_before=row["updated_at"])
     return Doubtful(row["run_id"], MessageState(row["state"]), claim)
 
 

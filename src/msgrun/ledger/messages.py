@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from msgrun.failpoints import reach
-from msgrun.ledger.rows import Claim, Resend, addresses_of
+from msgrun.ledger.rows import Claim
 from msgrun.ledger.servers import take_permits
 from msgrun.schema import Tables
 from msgrun.states import MessageState, RunStatus
@@ -86,19 +86,7 @@ def claim(
     reach("claim.writing")
     invoices = invoices_of(connection, tables, list(claimed))
     return [
-        Claim(
-            id=key,
-            number=row["number"],
-            revision=row["revision"],
-            customer=row["customer"],
-            recipients=addresses_of(row["recipients"]),
-            message_id=row["message_id"],
-            date=row["date"],
-            invoices=invoices[key],
-            attempts=row["attempts"],
-            not_before=taken[key],
-            resend=Resend.of(row),
-        )
+        Claim.of(row, invoices[key], taken[key])
         for key, row in sorted(claimed.items(), key=lambda item: item[1]["number"])
     ]
 

@@ -167,6 +167,23 @@ class Claim:
     not_before: datetime
     resend: Resend | None = None
 
+    @classmethod
+    def of(cls, row: RowMapping, invoices: tuple[str, ...], not_before: datetime) -> "Claim":
+        """Build it from a row of the table `message`."""
+        return cls(
+            id=row["id"],
+            number=row["number"],
+            revision=row["revision"],
+            customer=row["customer"],
+            recipients=addresses_of(row["recipients"]),
+            message_id=row["message_id"],
+            date=row["date"],
+            invoices=invoices,
+            attempts=row["attempts"],
+            not_before=not_before,
+            resend=Resend.of(row),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
