@@ -1,7 +1,8 @@
 """A process of its own that starts, restarts or stops a run, for tests that need several.
 
-Usage: billing_process.py CONFIG start|restart|stop [--mutant NAME] [--lease SECONDS]
-[--busy SECONDS] [--journal delete|wal]. Prints one JSON object when it is done.
+Usage: billing_process.py CONFIG ACTION [--mutant NAME] [--lease SECONDS] [--busy SECONDS]
+[--patience SECONDS] [--journal delete|wal], where ACTION is start, restart, stop, resolve-sent
+or resolve-resend (all that is in doubt). Prints one JSON object when it is done.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,16 @@ import mutants
 from billing_world import DEFINITION, TODAY
 from msgrun import database
 from msgrun.config import load_config
+from msgrun.control.resolve import resolve
 from msgrun.control.restart import restart
 from msgrun.control.start import start
 from msgrun.control.stop import stop
 from msgrun.control.work import Ending
+from msgrun.delivery import feeder
+from msgrun.delivery.floor import Floor
 from msgrun.errors import MsgrunError
-from msgrun.ledger import workers
+from msgrun.ledger import views, workers
+from msgrun.states import MessageState
 from msgrun.workspace import Workspace
 
 
@@ -42,7 +48,7 @@ def launch(
 
     Args:
         folder: where `msgrun.toml` is.
-        action: "start", "restart" or "stop".
+        action: "start", "restart", "stop", "resolve-sent" or "resolve-resend".
         failpoint: what MSGRUN_FAILPOINT says, e.g. "intent.committed=kill@3".
         mutant: a fault of `mutants.py` to plant in the process.
         lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
@@ -81,16 +87,41 @@ def _act(workspace: Workspace, action: str) -> Ending | None:
     return start(workspace, DEFINITION, selection, confirm=lambda _p, _c: True, wait=False)
 
 
-def main() -> int:
+def _resolve(workspace: Workspace, *, resend: bool) -> int:
+    """Settle all that is in doubt; return how many messages that was."""
+    tables = workspace.database.tables
+    with workspace.database.read() as connection, connection.begin():
+        found = views.messages(connection, tables, states=(MessageState.IN_DOUBT,))
+        doubts = [str(message.id) for message in found]
+    return len(resolve(workspace, doubts, resend=resend, because="a test says so"))
+
+
+def _answer(workspace: Workspace, action: str) -> tuple[int, dict[str, Any]]:
+    """Do it; return exit code and what is to be printed."""
+    try:
+        if action.startswith("resolve"):
+            return 0, {"resolved": _resolve(workspace, resend=action == "resolve-resend")}
+        ending = _act(workspace, action)
+    except MsgrunError as error:
+        return error.exit_code, {"error": error.code, "message": error.message}
+    assert ending is not None
+    run, counts = ending.summary.run, ending.summary.counts
+    return ending.exit_code, {"status": run.status, "sent": counts.sent}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; return its exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
-    parser.add_argument("action", choices=["start", "restart", "stop"])
+    parser.add_argument(
+        "action", choices=["start", "restart", "stop", "resolve-sent", "resolve-resend"]
+    )
     parser.add_argument("--mutant")
     parser.add_argument("--lease", type=float)
     parser.add_argument("--busy", type=float)
+    parser.add_argument("--patience", type=float)
     parser.add_argument("--journal", choices=["delete", "wal"])
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.mutant:
         mutants.plant(given.mutant)
     if given.lease:
@@ -98,17 +129,14 @@ def main() -> int:
         mutants.replace(workers, "HEARTBEAT", timedelta(seconds=given.lease / 6))
     if given.busy:
         mutants.replace(database, "BUSY_SECONDS", given.busy)
+    if given.patience:
+        mutants.replace(Floor.write, "__defaults__", (given.patience,))
+        mutants.replace(feeder, "DATABASE_PATIENCE", given.patience)
     if given.journal:
         mutants.replace(database, "wal_is_safe", lambda _version: given.journal == "wal")
-    workspace = Workspace.of(load_config(given.config))
-    try:
-        ending = _act(workspace, given.action)
-    except MsgrunError as error:
-        print(json.dumps({"error": error.code, "message": error.message}))
-        return error.exit_code
-    assert ending is not None
-    print(json.dumps({"status": ending.summary.run.status, "sent": ending.summary.counts.sent}))
-    return ending.exit_code
+    code, answer = _answer(Workspace.of(load_config(given.config)), given.action)
+    print(json.dumps(answer))
+    return code
 
 
 if __name__ == "__main__":

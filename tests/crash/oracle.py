@@ -38,3 +38,8 @@ def sink_settles(sink: Sink) -> None:
     while sink._dialogues:
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def no_journal_left(world: World) -> None:
+    """Make sure that no worker's journal outlives its run."""
+    assert not list(world.folder.glob("*.journal"))
