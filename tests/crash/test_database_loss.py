@@ -228,7 +228,7 @@ def keep_answers(
         )
         sink.on_message = on_message
         failpoint = "journal.written=kill" if kill else ""
-        life = nursery.begin(folder, "start", failpoint=failpoint, patience=PATIENCE)
+        life = nursery.begin(folder, "start", failpoint=failpoint, patience=PATIENCE, busy=PATIENCE)
         code = life.wait()
         vanishing.give_back()
         if kill:
