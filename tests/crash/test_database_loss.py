@@ -49,7 +49,9 @@ def vanishing(request: pytest.FixtureRequest) -> Iterator[Vanishing]:
             sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)
         ) as other:
             yield Vanishing(
-                database, lambda: other.execute("BEGIN IMMEDIATE"), lambda: other.execute("ROLLBACK")
+                database,
+                lambda: other.execute("BEGIN IMMEDIATE"),
+                lambda: other.execute("ROLLBACK"),
             )
     else:
         server: OwnServer = request.getfixturevalue("own_server")

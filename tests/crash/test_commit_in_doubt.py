@@ -1,0 +1,90 @@
+"""The wire to PostgreSQL breaks in a COMMIT: nobody knows whether it happened, nothing is harmed."""
+
+import random
+from pathlib import Path
+from typing import Final
+
+import pytest
+from nursery import Nursery
+from oracle import CONNECTIONS, hold_against_sink, no_journal_left
+from proxy import Cut, running_proxy
+
+from billing_world import make_world
+from campaign import Tally
+from msgrun.database import Database
+from msgrun.demo.sink import running_sink
+from msgrun.states import MessageState, RunStatus
+
+COMMITS: Final = {
+    "claim": r"UPDATE msgrun\.message SET .*token=.* RETURNING",
+    "intent": r"UPDATE msgrun\.message SET .*\bsize=",
+    "record": r"UPDATE msgrun\.message SET .*\bqueue_id=",
+    "heartbeat": r"UPDATE msgrun\.worker SET seen_at=",
+    "finish": r"UPDATE msgrun\.worker SET .*\bended_at=",
+}
+"""What the transaction holds, by the name of what it does."""
+
+CUSTOMERS: Final = 12
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("name", COMMITS)
+def test_a_run_goes_on_after_a_commit_in_doubt(
+    postgresql_database: Database,
+    tmp_path: Path,
+    nursery: Nursery,
+    tally: Tally,
+    name: str,
+    cut: Cut,
+) -> None:
+    doubt_a_commit(postgresql_database, tmp_path, nursery, tally, name, cut)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("name", COMMITS)
+def test_runs_go_on_after_commits_in_doubt(
+    postgresql_database: Database,
+    tmp_path: Path,
+    nursery: Nursery,
+    tally: Tally,
+    name: str,
+    cut: Cut,
+    seed: int,
+) -> None:
+    number = random.Random(seed).randint(1, {"intent": 4, "record": 4, "claim": 2}.get(name, 1))
+    doubt_a_commit(postgresql_database, tmp_path, nursery, tally, name, cut, number)
+
+
+def doubt_a_commit(
+    database: Database,
+    folder: Path,
+    nursery: Nursery,
+    tally: Tally,
+    name: str,
+    cut: Cut,
+    number: int = 1,
+) -> None:
+    """Break the wire in the n-th COMMIT of a kind; the run goes on, and every dot left once."""
+    with (
+        running_sink(folder / "mail") as sink,
+        running_proxy(database.url.render_as_string(hide_password=False)) as (proxy, url),
+    ):
+        world = make_world(
+            Database(url), folder, sink.port, customers=CUSTOMERS, connections=CONNECTIONS
+        )
+        proxy.arm(COMMITS[name], cut, number)
+        life = nursery.begin(folder, "start")
+        answer = life.answer()
+        assert proxy.cut.is_set(), "no such COMMIT came by"
+        settled = hold_against_sink(world, sink)
+        messages = world.messages()
+        (run,) = world.runs()
+    assert (life.returncode, answer) == (0, {"status": RunStatus.FINISHED, "sent": CUSTOMERS})
+    assert run.status is RunStatus.FINISHED
+    assert settled == {MessageState.SENT: CUSTOMERS}
+    assert [message.attempts for message in messages] == [1] * CUSTOMERS
+    assert all(message.queue_id and message.reply for message in messages)
+    no_journal_left(world)
+    tally.add("COMMIT in doubt", tried=1, messages=CUSTOMERS, note="goes on by itself")
