@@ -77,10 +77,14 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle = _open_locked(path)
-        os.posix_fallocate(self._handle, 0, ROOM)
-        os.fsync(self._handle)
-        _sync_folder(path.parent)
         self._end = 0
+        try:
+            os.posix_fallocate(self._handle, 0, ROOM)
+            os.fsync(self._handle)
+        except OSError:
+            self.close(merged=True)
+            raise
+        _sync_folder(path.parent)
 
     def add(self, entry: Entry) -> None:
         """Keep an entry; it is on the disk when this returns.
