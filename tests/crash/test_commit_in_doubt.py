@@ -1,4 +1,4 @@
-"""The wire to PostgreSQL breaks in a COMMIT: nobody knows whether it happened, nothing is harmed."""
+"""The wire to PostgreSQL breaks in a COMMIT: nobody knows whether it happened, no harm is done."""
 
 import random
 from pathlib import Path
@@ -13,6 +13,7 @@ from billing_world import make_world
 from campaign import Tally
 from msgrun.database import Database
 from msgrun.demo.sink import running_sink
+from msgrun.ledger.journal import _entries
 from msgrun.states import MessageState, RunStatus
 
 COMMITS: Final = {
@@ -38,6 +39,28 @@ def test_a_run_goes_on_after_a_commit_in_doubt(
     cut: Cut,
 ) -> None:
     doubt_a_commit(postgresql_database, tmp_path, nursery, tally, name, cut)
+
+
+def test_an_answer_that_is_recorded_in_the_end_is_no_longer_in_the_journal(
+    postgresql_database: Database, tmp_path: Path, nursery: Nursery
+) -> None:
+    with (
+        running_sink(tmp_path / "mail") as sink,
+        running_proxy(postgresql_database.url.render_as_string(hide_password=False)) as (
+            proxy,
+            url,
+        ),
+    ):
+        make_world(Database(url), tmp_path, sink.port, connections=1)
+        proxy.arm(COMMITS["record"], "before")
+        life = nursery.begin(tmp_path, "start", failpoint="finish.writing=freeze")
+        life.freezes()
+        (journal,) = tmp_path.glob("*.journal")
+        data = journal.read_bytes()
+        life.thaw()
+        assert life.answer()["status"] == RunStatus.FINISHED
+    assert b'"accepted"' in data, "the answer was never kept"
+    assert _entries(data) == []
 
 
 @pytest.mark.campaign

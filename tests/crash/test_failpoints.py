@@ -78,8 +78,8 @@ WITHOUT_DATABASE: Final = {"journal.written"}
 """Needs a database that takes nothing: `test_database_loss` kills there."""
 
 HOW_OFTEN: Final = {
-    "plan.writing": 1, "plan.written": 1, "claim.writing": 2, "compose.done": 2, "connect.done": 1,
-    "finish.writing": 1, "finish.committed": 1,
+    "plan.writing": 1, "plan.written": 1, "claim.writing": 2, "claim.written": 2,
+    "compose.done": 2, "connect.done": 1, "finish.writing": 1, "finish.committed": 1,
 }  # fmt: skip
 """How often a run of twelve reaches a step at least; those of single messages, once for each."""
 
@@ -177,8 +177,6 @@ def die_somewhere(
     """Kill a run of twelve the n-th time at a step, over one to three connections."""
     customers, connections = 12, chance.randint(1, 3)
     number = chance.randint(1, HOW_OFTEN.get(step, customers))
-    if step == "connect.done":
-        number = chance.randint(1, connections)
     with running_sink(folder / "mail", delay=chance.choice([0, 0, 0.02])) as sink:
         world = make_world(
             database, folder, sink.port, customers=customers, connections=connections
