@@ -164,6 +164,76 @@ def _swapped(rows: Sequence[Any], name: str) -> list[Any]:
     ]
 
 
+def naive_recovery() -> None:
+    """Send again whatever a dead worker has not marked sent."""
+    from sqlalchemy import Connection
+
+    from msgrun.ledger import messages
+    from msgrun.schema import Tables
+
+    def recover(
+        connection: Connection, tables: Tables, *, run_id: int, dead_tokens: Any, now: Any
+    ) -> tuple[int, int]:
+        message = tables.message
+        held = message.c.state.in_((messages.M.CLAIMED, messages.M.SENDING))
+        theirs = (message.c.run_id == run_id, message.c.token.in_(list(dead_tokens)), held)
+        return messages._unclaim(connection, tables, theirs, messages.M.PENDING, now), 0
+
+    replace(messages, "recover", recover)
+
+
+def intent_after_dot() -> None:
+    """Commit the intent when the dot has been written and answered."""
+    from msgrun.transport.smtp import SmtpTransport
+
+    async def agreed() -> bool:
+        return True
+
+    async def send(self: SmtpTransport, envelope: Any, message: Any, intent: Any) -> Any:
+        outcome = await sound(self, envelope, message, agreed)
+        await intent()
+        return outcome
+
+    sound = SmtpTransport.send
+    replace(SmtpTransport, "send", send)
+
+
+def no_token_check() -> None:
+    """Let a worker write to messages whoever holds them."""
+    from sqlalchemy import Connection, select
+
+    from msgrun.ledger import messages
+    from msgrun.schema import Tables
+
+    def holder(connection: Connection, tables: Tables, key: int) -> Any:
+        token = select(tables.message.c.token).where(tables.message.c.id == key)
+        return connection.execute(token).scalar_one()
+
+    def ignoring(sound: Callable[..., Any]) -> Callable[..., Any]:
+        def write(connection: Connection, tables: Tables, **given: Any) -> Any:
+            given["token"] = holder(connection, tables, given["message_id"])
+            return sound(connection, tables, **given)
+
+        return write
+
+    def release(connection: Connection, tables: Tables, **given: Any) -> None:
+        for key in given["message_ids"]:
+            token = holder(connection, tables, key)
+            sound(connection, tables, token=token, now=given["now"], message_ids=[key])
+
+    sound = messages.release
+    replace(messages, "intend", ignoring(messages.intend))
+    replace(messages, "settle", ignoring(messages.settle))
+    replace(messages, "release", release)
+
+
+def journal_ignored() -> None:
+    """Start without looking at what dead workers have left in their journals."""
+    from msgrun.ledger.journal import Journals
+
+    replace(Journals, "merge", lambda _journals, _database: 0)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "synchronous-normal": synchronous_normal,
     "synchronous-full": synchronous_full,
@@ -177,6 +247,10 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "composed-bytes-shared": partial(ready_by_position, "message"),
     "envelope-by-position": partial(ready_by_position, "envelope"),
     "rendered-text-shared": rendered_text_shared,
+    "naive-recovery": naive_recovery,
+    "intent-after-dot": intent_after_dot,
+    "no-token-check": no_token_check,
+    "journal-ignored": journal_ignored,
 }
 
 

@@ -3,12 +3,15 @@
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
+
+from msgrun.database import Database
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
@@ -19,6 +22,15 @@ TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+
+
+@dataclass
+class Vanishing:
+    """A database, and how to take it away and give it back."""
+
+    database: Database
+    take_away: Callable[[], object]
+    give_back: Callable[[], object]
 
 
 class OwnServer:

@@ -1,19 +1,15 @@
 """The database goes away in mid-run: it is waited for, nothing is sent twice, no answer is lost."""
 
 import random
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 from nursery import Life, Nursery
 from oracle import CONNECTIONS, hold_against_sink, no_journal_left
-from own_server import TERMINATE, OwnServer
+from own_server import TERMINATE, OwnServer, Vanishing
 from sqlalchemy import text
 
 from billing_world import World, make_world
@@ -29,33 +25,6 @@ PATIENCE: Final = 1.0
 """Seconds that a process waits for its database here, where it is not to come back."""
 
 IN_A_TRANSACTION: Final = ("claim.writing", "intent.writing", "record.writing", "finish.writing")
-
-
-@dataclass
-class Vanishing:
-    """A database, and how to take it away and give it back."""
-
-    database: Database
-    take_away: Callable[[], object]
-    give_back: Callable[[], object]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def vanishing(request: pytest.FixtureRequest) -> Iterator[Vanishing]:
-    """SQLite: somebody else keeps it locked. PostgreSQL: its server is stopped."""
-    if request.param == "sqlite":
-        database: Database = request.getfixturevalue("sqlite_database")
-        with closing(
-            sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)
-        ) as other:
-            yield Vanishing(
-                database,
-                lambda: other.execute("BEGIN IMMEDIATE"),
-                lambda: other.execute("ROLLBACK"),
-            )
-    else:
-        server: OwnServer = request.getfixturevalue("own_server")
-        yield Vanishing(Database(server.new_database()), server.stop, server.start)
 
 
 # The connections are cut, the server goes on.
@@ -244,7 +213,7 @@ def keep_answers(
         assert held[M.SENT] + kept == len(sink.received), "an answer is neither here nor there"
         answer = nursery.begin(folder, "restart", mutant=mutant).answer()
         settled = hold_against_sink(world, sink)
-    assert settled == {M.SENT: customers}
+    assert settled == {M.SENT: customers}, "an answer is lost"
     assert answer["status"] == R.FINISHED
     assert all(message.queue_id and message.reply for message in world.messages())
     assert all(message.attempts == 1 for message in world.messages())
