@@ -38,7 +38,9 @@ def vanishing(request: pytest.FixtureRequest) -> Iterator[Vanishing]:
     if request.param == "sqlite":
         database: Database = request.getfixturevalue("sqlite_database")
         with closing(
-            sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)
+            sqlite3.connect(
+                database.path, timeout=30, isolation_level=None, check_same_thread=False
+            )
         ) as other:
             yield Vanishing(
                 database,

@@ -104,7 +104,14 @@ class Nursery:
         )  # fmt: skip
 
     def begin(self, folder: Path, action: str, *, failpoint: str = "", **options: Any) -> Life:
-        """Begin an action on the workspace of `folder`; see `billing_process.launch`."""
+        """Begin an action on the workspace of `folder`.
+
+        Args:
+            folder: where `msgrun.toml` is.
+            action: as `billing_process` has them.
+            failpoint: what MSGRUN_FAILPOINT would say.
+            options: of `billing_process`, e.g. `mutant="naive-recovery"`, `lease=1.5`.
+        """
         words = [action]
         for name, value in options.items():
             words += [f"--{name}", str(value)] if value else []

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 
 Cut = Literal["before", "after"]
 """Before the COMMIT reaches the server, or after the server has made it and says so."""
@@ -163,9 +163,8 @@ def _exactly(source: socket.socket, count: int) -> bytes:
 
 
 @contextmanager
-def running_proxy(url: str) -> Iterator[tuple[Proxy, str]]:
+def running_proxy(behind: URL) -> Iterator[tuple[Proxy, str]]:
     """Run a proxy before the server of a URL while the block lasts; yield it and the URL by it."""
-    behind = make_url(url)
     folder = behind.query["host"]
     proxy = Proxy(f"{folder}/.s.PGSQL.{behind.port or 5432}")
     # Neither TLS nor Kerberos: the proxy reads along.

@@ -46,7 +46,7 @@ def test_an_answer_that_is_recorded_in_the_end_is_no_longer_in_the_journal(
 ) -> None:
     with (
         running_sink(tmp_path / "mail") as sink,
-        running_proxy(postgresql_database.url.render_as_string(hide_password=False)) as (
+        running_proxy(postgresql_database.url) as (
             proxy,
             url,
         ),
@@ -61,6 +61,27 @@ def test_an_answer_that_is_recorded_in_the_end_is_no_longer_in_the_journal(
         assert life.answer()["status"] == RunStatus.FINISHED
     assert b'"accepted"' in data, "the answer was never kept"
     assert _entries(data) == []
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_plan_whose_commit_is_in_doubt_is_sent_once_by_whoever_comes_next(
+    postgresql_database: Database, tmp_path: Path, nursery: Nursery, tally: Tally, cut: Cut
+) -> None:
+    with (
+        running_sink(tmp_path / "mail") as sink,
+        running_proxy(postgresql_database.url) as (proxy, url),
+    ):
+        world = make_world(Database(url), tmp_path, sink.port, customers=CUSTOMERS)
+        proxy.arm(r"INSERT INTO msgrun\.run ", cut)
+        life = nursery.begin(tmp_path, "start")
+        assert (life.answer()["error"], life.returncode) == ("database", 1)
+        assert len(world.runs()) == (cut == "after")
+        assert sink.received == []
+        again = "restart" if cut == "after" else "start"
+        assert nursery.begin(tmp_path, again).answer()["sent"] == CUSTOMERS
+        assert hold_against_sink(world, sink) == {MessageState.SENT: CUSTOMERS}
+    no_journal_left(world)
+    tally.add("COMMIT in doubt", tried=1, messages=CUSTOMERS)
 
 
 @pytest.mark.campaign
@@ -92,7 +113,7 @@ def doubt_a_commit(
     """Break the wire in the n-th COMMIT of a kind; the run goes on, and every dot left once."""
     with (
         running_sink(folder / "mail") as sink,
-        running_proxy(database.url.render_as_string(hide_password=False)) as (proxy, url),
+        running_proxy(database.url) as (proxy, url),
     ):
         world = make_world(
             Database(url), folder, sink.port, customers=CUSTOMERS, connections=CONNECTIONS
