@@ -106,6 +106,8 @@ class Floor:
         Raises:
             DatabaseError: the ledger does not take it; the next start gives them back.
         """
+        if isinstance(self.error, DatabaseError):
+            raise self.error  # each try may wait for as long as a locked database is waited for
         job = self.job
 
         def work(connection: Connection) -> None:
