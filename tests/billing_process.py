@@ -40,6 +40,7 @@ def launch(
     mutant: str = "",
     lease: float = 0,
     busy: float = 0,
+    patience: float = 0,
     journal: str = "",
     under: tuple[str, ...] = (),
     **further: Any,
@@ -53,6 +54,7 @@ def launch(
         mutant: a fault of `mutants.py` to plant in the process.
         lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
         busy: seconds that a locked SQLite database is waited for. 0: as they are.
+        patience: seconds that a database that went away is waited for. 0: as they are.
         journal: the journal mode of SQLite, "delete" or "wal". "": as its version has it.
         under: a command to run it under, e.g. strace with its options.
         further: for `Popen`.
@@ -64,6 +66,8 @@ def launch(
         command += ["--lease", str(lease)]
     if busy:
         command += ["--busy", str(busy)]
+    if patience:
+        command += ["--patience", str(patience)]
     if journal:
         command += ["--journal", journal]
     environment = os.environ | ({"MSGRUN_FAILPOINT": failpoint} if failpoint else {})

@@ -202,7 +202,7 @@ def no_token_check() -> None:
     """Let a worker write to messages whoever holds them."""
     from sqlalchemy import Connection, select
 
-    from msgrun.ledger import messages
+    from msgrun.ledger import messages, settling
     from msgrun.schema import Tables
 
     def holder(connection: Connection, tables: Tables, key: int) -> Any:
@@ -223,7 +223,7 @@ def no_token_check() -> None:
 
     sound = messages.release
     replace(messages, "intend", ignoring(messages.intend))
-    replace(messages, "settle", ignoring(messages.settle))
+    replace(settling, "settle", ignoring(settling.settle))
     replace(messages, "release", release)
 
 

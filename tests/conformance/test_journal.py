@@ -17,7 +17,7 @@ from msgrun.ledger import journal as journals_module
 from msgrun.ledger import messages, runs, workers
 from msgrun.ledger.doubt import find, settle_doubt
 from msgrun.ledger.journal import ROOM, Entry, Journal, Journals
-from msgrun.ledger.messages import Settlement
+from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Refusal, Reply, Stage, Verdict
 from msgrun.states import MessageState
 

@@ -97,7 +97,7 @@ def test_runs_go_on_after_commits_in_doubt(
     cut: Cut,
     seed: int,
 ) -> None:
-    number = random.Random(seed).randint(1, {"intent": 4, "record": 4, "claim": 2}.get(name, 1))
+    number = random.Random(seed).randint(1, {"intent": 4, "record": 4}.get(name, 1))
     doubt_a_commit(postgresql_database, tmp_path, nursery, tally, name, cut, number)
 
 

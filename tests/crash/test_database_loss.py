@@ -71,7 +71,7 @@ def cut_in_a_transaction(
     database: Database, folder: Path, nursery: Nursery, tally: Tally, step: str, number: int
 ) -> None:
     """Freeze a run while a transaction of it is open, cut its connections, let it go on."""
-    customers = 12
+    customers = 30  # more than one claim takes
     with running_sink(folder / "mail") as sink:
         world = make_world(
             database, folder, sink.port, customers=customers, connections=CONNECTIONS

@@ -66,7 +66,7 @@ def campaign(
         world = make_world(
             database, folder, sink.port, customers=customers, connections=CONNECTIONS
         )
-        run = KeptGoing(world, sink, busy=busy)
+        run = KeptGoing(world, sink, busy=busy, patience=busy)
         for duration in seconds:
             run.until_arrived(len(sink.received) + chance.randrange(1, BETWEEN))
             time.sleep(chance.uniform(0, 0.03))  # the moment is meant to be any
