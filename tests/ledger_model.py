@@ -258,14 +258,10 @@ class LedgerModel:
         self, write: Callable[..., bool], token: int, message: int, to: MessageState
     ) -> bool:
         with self.database.write() as connection:
-            settled = write(
+            return write(
                 connection, self.tables, message_id=message, token=token,
                 settlement=settlement_to(to), now=self.now,
             )  # fmt: skip
-            if settled and to is M.DEFERRED:
-                deadline = self.now + timedelta(minutes=6)
-                settling.set_deadline(connection, self.tables, message, deadline)
-        return settled
 
     def _note_answer(self, message: int, becomes: MessageState) -> None:
         if becomes in {M.DEFERRED, M.REJECTED, M.PENDING}:
@@ -328,8 +324,10 @@ class LedgerModel:
 def settlement_to(to: MessageState) -> Settlement:
     """Return what is recorded of a try that goes there."""
     reason = None if to in {M.SENT, M.PENDING} else "MR506"
-    retry_in = timedelta(minutes=5) if to is M.DEFERRED else None
-    return Settlement(to, ANSWERS.get(to), reason=reason, retry_in=retry_in)
+    if to is M.DEFERRED:
+        later = {"retry_in": timedelta(minutes=5), "give_up_in": timedelta(minutes=6)}
+        return Settlement(to, ANSWERS.get(to), reason=reason, **later)
+    return Settlement(to, ANSWERS.get(to), reason=reason)
 
 
 def pick(rows: Sequence[Any], which: int) -> Any:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from msgrun.database import Database
-from msgrun.ledger import messages, settling, workers
+from msgrun.ledger import messages, workers
 from msgrun.model import Outcome, Refusal, Reply, Stage, Verdict
 from msgrun.states import (
     LIVE,
@@ -288,8 +288,10 @@ def test_a_deferred_message_past_its_deadline_is_given_up_and_freed(book: Book) 
 
 
 def test_the_deadline_counts_from_the_first_deferral(book: Book) -> None:
-    (key,) = book.add(M.DEFERRED, due_at=NOW)
-    for deadline in (NOW, NOW + SECOND):
+    (key,) = book.add(M.PENDING)
+    for give_up_in in (SECOND, 2 * SECOND):
+        book.claim()
+        book.settle(key, M.DEFERRED, REFUSED, retry_in=timedelta(0), give_up_in=give_up_in)
         with book.database.write() as connection:
-            settling.set_deadline(connection, book.tables, key, deadline)
-    assert book.row(key).deadline_at == NOW
+            messages.make_due(connection, book.tables, book.run.id, NOW)
+    assert book.row(key).deadline_at == NOW + SECOND

@@ -86,7 +86,7 @@ def record(
 
 def _followed(name: str) -> bool:
     """Tell whether a file is the database or one of those beside it that outlive a crash."""
-    return name.startswith("msgrun.db") and not name.endswith("-shm")
+    return name.startswith("msgrun.db") and not name.endswith(("-shm", ".journal"))
 
 
 def _dots(walked: list[Step]) -> Iterator[Dot]:

@@ -18,7 +18,7 @@ from msgrun.states import MessageState, RunStatus
 from msgrun.workspace import Workspace
 
 CUSTOMERS = 12
-RATE = 1200
+RATE = 240
 INTERVAL = 60 / RATE
 DAY = timedelta(days=1)
 
@@ -84,12 +84,12 @@ def with_jumping_clock(world: World) -> Jumping:
 
 
 def assert_no_burst(arrivals: list[float]) -> None:
-    """Hold all arrivals against the rate; only the way to the sink may shorten the first gap."""
-    slack = 2 * INTERVAL
+    """Hold all arrivals against the rate; the first may have been late by as much as the slack."""
+    slack = 3 * INTERVAL
     for number, moment in enumerate(arrivals):
         assert moment - arrivals[0] >= number * INTERVAL - slack, f"arrival {number} was early"
 
 
 def test_a_burst_would_be_noticed() -> None:
     with pytest.raises(AssertionError, match="early"):
-        assert_no_burst([0.0, INTERVAL, INTERVAL, INTERVAL, INTERVAL])
+        assert_no_burst([0.0] + [INTERVAL] * 5)

@@ -1,6 +1,7 @@
 """Recording what came of a try: in the ledger, and where it cannot be, in the journal."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,6 +39,8 @@ class Recorder:
                 journal then.
         """
         due_at: datetime | None = None
+        if settlement.retry_in is not None:
+            settlement = replace(settlement, give_up_in=self._job.deadline)
 
         def work(connection: Connection) -> None:
             nonlocal due_at
@@ -98,7 +101,7 @@ class Recorder:
         )
         if not settled and is_answer(settlement) and isinstance(ready, Ready):
             # Taken over meanwhile: the server's answer still settles the doubt.
-            settled = settling.credit(
+            settling.credit(
                 connection,
                 self._tables,
                 message_id=key,
@@ -109,8 +112,6 @@ class Recorder:
             )
         if settlement.retry_in is None:
             return None
-        if settled:
-            settling.set_deadline(connection, self._tables, key, now + job.deadline)
         return now + settlement.retry_in
 
     def _entry(self, ready: Ready, settlement: Settlement) -> Entry:

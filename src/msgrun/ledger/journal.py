@@ -251,7 +251,8 @@ def _line(entry: Entry) -> bytes:
         "at": entry.at.isoformat(),
         "to": settlement.to,
         "reason": settlement.reason,
-        "retry_in": settlement.retry_in.total_seconds() if settlement.retry_in else None,
+        "retry_in": _seconds(settlement.retry_in),
+        "give_up_in": _seconds(settlement.give_up_in),
         "counts": settlement.counts,
     }
     if outcome is not None:
@@ -308,14 +309,22 @@ def _settlement(content: dict[str, Any]) -> Settlement:
             refused=refusals_of(told["refused"]),
             refused_bcc=refusals_of(told["refused_bcc"]),
         )
-    seconds = content["retry_in"]
     return Settlement(
         MessageState(content["to"]),
         outcome,
         reason=content["reason"],
-        retry_in=None if seconds is None else timedelta(seconds=seconds),
+        retry_in=_span(content["retry_in"]),
+        give_up_in=_span(content["give_up_in"]),
         counts=content["counts"],
     )
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -30,6 +30,7 @@ class Settlement:
         reason: finding code of a state that is not sent.
         detail: the same in words.
         retry_in: for deferred, not before so much later.
+        give_up_in: for deferred, not after so much later, unless it has a deadline already.
         counts: whether the try costs the message an attempt.
     """
 
@@ -38,6 +39,7 @@ class Settlement:
     reason: str | None = None
     detail: str | None = None
     retry_in: timedelta | None = None
+    give_up_in: timedelta | None = None
     counts: bool = True
 
 
@@ -98,7 +100,10 @@ def _settle(
     }
     if settlement.to is M.IN_DOUBT:
         which = which | {"moment": now}
-    else:
+    elif settlement.to is M.DEFERRED:
+        late_by = settlement.give_up_in
+        which = which | {"moment": None if late_by is None else now + late_by}
+    if settlement.to is not M.IN_DOUBT:
         # In doubt, the token stays: a late answer is credited to its own try alone.
         values["token"] = None
     if not earlier and settlement.to is not M.IN_DOUBT:
@@ -155,9 +160,11 @@ def _settling(
     """
     message = tables.message
     values: dict[str, Any] = {}
+    moment = bindparam("moment", type_=message.c.doubted_at.type)
     if to is M.IN_DOUBT:
-        moment = bindparam("moment", type_=message.c.doubted_at.type)
         values["doubted_at"] = func.coalesce(message.c.doubted_at, moment)
+    elif to is M.DEFERRED:
+        values["deadline_at"] = func.coalesce(message.c.deadline_at, moment)
     if counts:
         values["attempts"] = message.c.attempts + 1
     return update(message).where(*_rows(tables, tried, late=late)).values(values)
@@ -200,16 +207,4 @@ def _add_attempt(
             enhanced=reply.enhanced if reply else None,
             reply=reply.text if reply else outcome.text,
         )
-    )
-
-
-def set_deadline(
-    connection: Connection, tables: Tables, message_id: int, deadline: datetime
-) -> None:
-    """Set the moment after which a deferred message is given up, unless it has one."""
-    message = tables.message
-    connection.execute(
-        update(message)
-        .where(message.c.id == message_id, message.c.deadline_at.is_(None))
-        .values(deadline_at=deadline)
     )
