@@ -1,5 +1,6 @@
 """The program `msgrun`: its commands, and the one place where errors become exit codes."""
 
+import errno
 import os
 import sys
 import traceback
@@ -130,7 +131,9 @@ def _flushed(code: int) -> int:
     """Return an exit code after the output is out, or its reader is gone."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.EIO}:  # a closed pipe, a closed terminal
+            raise
         _write_nowhere()
     return code
 

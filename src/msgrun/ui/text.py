@@ -1,5 +1,6 @@
 """Plain lines on a terminal or in a file: data is printed as it is, never as markup."""
 
+import errno
 import os
 import re
 import unicodedata
@@ -86,7 +87,12 @@ class Printer:
 
     def line(self, *parts: Part) -> None:
         """Print one line; every part goes through `safe`."""
-        self.console.print(assemble(*parts), soft_wrap=True)
+        try:
+            self.console.print(assemble(*parts), soft_wrap=True)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self.console.on_broken_pipe()  # the terminal was closed
 
     def fields(self, fields: Iterable[tuple[str, str]], indent: int = 2) -> None:
         """Print names beside their values, the values below each other."""
