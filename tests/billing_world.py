@@ -119,6 +119,15 @@ class World:
         path.write_text(text.replace(old, new))
         self.workspace = Workspace.of(load_config(path))
 
+    def define_also(self, name: str) -> None:
+        """Add a definition like the first to `msgrun.toml` and open it again."""
+        path = self.folder / "msgrun.toml"
+        text = path.read_text("utf-8")
+        first = text[text.index(f"[definitions.{DEFINITION}]") :]
+        other = first.replace(f"definitions.{DEFINITION}", f"definitions.{name}")
+        path.write_text(text + other, "utf-8")
+        self.workspace = Workspace.of(load_config(path))
+
     def change(self, relation: str, key: Mapping[str, Any], /, **values: Any) -> None:
         """Update the rows of the billing data that have these column values."""
         table = self.database.tables.relation(relation)

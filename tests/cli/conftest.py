@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from billing_world import World, make_world
 from cli.program import DATA, REFUSED, Program, make_folder
+from gated_sink import GatedSink, gated_sink
+from msgrun.database import Database
 from msgrun.demo.sink import Sink, running_sink
 
 
@@ -66,3 +69,27 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Iterator[GatedSink]:
+    """A mail server that withholds its answers until it is told."""
+    with gated_sink(tmp_path / "mail") as running:
+        yield running
+
+
+@pytest.fixture
+def billing(
+    request: pytest.FixtureRequest,
+    database: Database,
+    tmp_path: Path,
+    gated: GatedSink,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[World, Program]:
+    """Some customers (else 12) on each kind of database, four connections, and the program."""
+    customers = getattr(request, "param", 12)
+    world = make_world(database, tmp_path, gated.port, customers=customers, connections=4)
+    # No test here waits for a time-out.
+    world.reconfigure("dot_timeout = 10", "dot_timeout = 120")
+    world.reconfigure("\ntimeout = 5", "\ntimeout = 60")
+    return world, Program(tmp_path, capsys)
