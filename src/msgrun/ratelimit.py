@@ -9,8 +9,13 @@ HORIZON: Final = timedelta(seconds=5)
 
 
 def interval(rate_per_minute: int) -> timedelta:
-    """Return the time between two permits; zero means no limit."""
-    return timedelta(seconds=60 / rate_per_minute) if rate_per_minute else timedelta(0)
+    """Return the time between two permits; zero means no limit.
+
+    Rounded up to the microsecond: the next message after a minute's last is never within it.
+    """
+    if not rate_per_minute:
+        return timedelta(0)
+    return timedelta(microseconds=-(-60_000_000 // rate_per_minute))
 
 
 def permits(

@@ -311,7 +311,6 @@ def test_a_reader_that_leaves_does_not_end_a_run(
     assert gated.seen() == CUSTOMERS - 1
 
 
-@pytest.mark.xfail(strict=True, reason="printing waits for the reader, and everything for printing")
 def test_a_reader_that_does_not_read_holds_up_no_run(billing: Billing, gated: GatedSink) -> None:
     """Like `msgrun start --yes | less`, left alone at its first page."""
     world, msgrun = billing

@@ -14,9 +14,6 @@ from msgrun.states import MessageState
 
 MINUTE = timedelta(minutes=1)
 PENDING = MessageState.PENDING
-ROUNDED_DOWN = pytest.mark.xfail(
-    strict=True, reason="60 s / 11 is rounded down: the twelfth leaves 5 µs before the minute ends"
-)
 
 
 def permits_between(
@@ -31,7 +28,7 @@ def permits_between(
     return moments
 
 
-@pytest.mark.parametrize("rate", [1, 7, pytest.param(11, marks=ROUNDED_DOWN), 30, 60, 600])
+@pytest.mark.parametrize("rate", [1, 7, 11, 30, 60, 600])
 def test_the_last_message_of_a_minutes_rate_leaves_within_it_and_the_next_one_after(
     database: Database, rate: int
 ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import Popen
 
 import pytest
 from oracle import CONNECTIONS, hold_against_sink, sink_settles
@@ -185,19 +185,12 @@ def lease_is_over(world: World) -> bool:
     return over
 
 
-IN_A_TRANSACTION = pytest.mark.xfail(
-    strict=True, raises=TimeoutExpired, reason="its row locks are waited for without a bound"
-)
-
-
-@IN_A_TRANSACTION
 def test_a_worker_frozen_within_a_transaction_is_taken_over_too(
     postgresql_database: Database, tmp_path: Path
 ) -> None:
     take_over_within_a_transaction(postgresql_database, tmp_path, "intent.writing")
 
 
-@IN_A_TRANSACTION
 @pytest.mark.campaign
 @pytest.mark.parametrize("point", ["claim.writing", "record.writing"])
 def test_a_worker_frozen_within_any_transaction_is_taken_over_too(
@@ -269,9 +262,6 @@ def one_freeze(scene: TakeOver, point: str, chance: random.Random) -> None:
     assert scene.ours.seen() == 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the time is up before the answer that is there is looked at"
-)
 def test_an_answer_that_came_during_a_freeze_is_heard(
     sqlite_database: Database, tmp_path: Path
 ) -> None:

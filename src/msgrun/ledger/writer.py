@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from msgrun.database import BUSY_SECONDS, Database
 from msgrun.errors import DatabaseError
+from msgrun.ledger import workers
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -70,6 +71,7 @@ class Writer:
             group, open_ = self._next_group()
             try:
                 with self._database.connect() as connection:
+                    self._bound_transactions(connection)
                     writing = connection.execution_options(begin="write")
                     while group:
                         self._commit(writing, group)
@@ -81,6 +83,13 @@ class Writer:
                         group, open_ = self._next_group()
             except Exception as error:  # noqa: BLE001 - handed to those who wait
                 _fail(group, error)
+
+    def _bound_transactions(self, connection: Connection) -> None:
+        """Have the server end a transaction in which this process freezes: its rows are locked."""
+        if not self._database.is_sqlite:
+            milliseconds = round(workers.LEASE.total_seconds() * 1000)
+            connection.exec_driver_sql(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+            connection.commit()
 
     def _next_group(self) -> tuple[list[Job], bool]:
         """Wait for work; return it and whether more may come."""

@@ -1,5 +1,7 @@
 """A run as it goes: a live view on a terminal, plain lines elsewhere."""
 
+import queue
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -35,6 +37,8 @@ PROGRESS_SECONDS: Final = 5.0
 
 _SETTLED: Final = (M.SENT, M.REJECTED, M.FAILED, M.IN_DOUBT)
 _ANSWERS: Final = 5
+_UNREAD: Final = 10_000  # events kept for a reader that is slow
+_LAST_WORDS_SECONDS: Final = 2.0
 
 
 class Progress:
@@ -245,13 +249,39 @@ class LiveView:
         return Group(bar, *lines)
 
 
+class Aside:
+    """Lets a listener print on a thread of its own.
+
+    A reader that does not read (`| less`, left alone) then holds up no run: what it does not
+    take in time is dropped.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._events: queue.Queue[Event | None] = queue.Queue(_UNREAD)
+        self._thread = threading.Thread(target=self._print, name="printer", daemon=True)
+        self._thread.start()
+
+    def __call__(self, event: Event | None) -> None:
+        """Hear an event, without waiting."""
+        with suppress(queue.Full):
+            self._events.put_nowait(event)
+
+    def close(self) -> None:
+        """Let what was heard be printed, as far as somebody reads it."""
+        self(None)
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+    def _print(self) -> None:
+        while (event := self._events.get()) is not None:
+            with suppress(OSError, ValueError):
+                self._listener(event)
+
+
 @contextmanager
 def listening(printer: Printer) -> Iterator[Listener]:
     """Show a run on a printer while the block lasts."""
-    if not printer.is_terminal:
-        yield PlainLines(printer)
-        return
-    view = LiveView(printer)
+    view = LiveView(printer) if printer.is_terminal else Aside(PlainLines(printer))
     try:
         yield view
     finally:
