@@ -29,6 +29,7 @@ _LIBPQ: Final = {
     "tcp_user_timeout": 20_000,
 }
 _CLOCK: Final = select(func.clock_timestamp())
+_NOW: Final = "now of this transaction"
 
 _WAL_SAFE: Final = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
@@ -153,6 +154,17 @@ class Database:
         instant: datetime = connection.execute(_CLOCK).scalar_one()
         return instant.astimezone(UTC)
 
+    def now_of_group(self, connection: Connection) -> datetime:
+        """Return `now` as it was when this transaction first asked: one question for many writes.
+
+        A lease that has run out since is another worker's only once that worker has changed the
+        row; and whoever holds it asks its own clock again when the commit is durable.
+        """
+        known: datetime | None = connection.info.get(_NOW)
+        if known is None or self.is_sqlite:
+            known = connection.info[_NOW] = self.now(connection)
+        return known
+
     def current_revision(self) -> str | None:
         """Return the revision the database is at; None when msgrun's tables are not there.
 
@@ -252,6 +264,7 @@ def detach_files(connection: Connection, files: Mapping[str, Path]) -> None:
 
 def _begin(connection: Connection) -> None:
     """Start the transaction as the connection's `begin` option says."""
+    connection.info.pop(_NOW, None)
     mode = connection.get_execution_options().get("begin", "plain")
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE" if mode == "write" else "BEGIN")

@@ -90,7 +90,7 @@ class Recorder:
         self, connection: Connection, ready: Ready | Unsendable, settlement: Settlement
     ) -> datetime | None:
         job, key = self._job, ready.claim.id
-        now = job.database.now(connection)
+        now = job.database.now_of_group(connection)
         settled = settling.settle(
             connection,
             self._tables,

@@ -151,7 +151,7 @@ class Sender:
                 sha256=message.sha256,
                 size=len(message.data),
                 context=context_json(ready.context),
-                now=job.database.now(connection),
+                now=job.database.now_of_group(connection),
             )
 
         async def intent() -> bool:
