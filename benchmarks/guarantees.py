@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from billing import PDF_BYTES, write_billing, write_config
-from surroundings import PostgreSQL, machine, mail_sink, postgresql, scratch_folder
+from surroundings import (
+    PostgreSQL,
+    fsync_seconds,
+    machine,
+    mail_sink,
+    postgresql,
+    scratch_folder,
+)
 
 from msgrun.database import Database
 from msgrun.importing import import_files
@@ -153,6 +161,7 @@ def summary(pairs: list[tuple[Run, Run]]) -> Iterator[str]:
 def main() -> int:
     """Measure what was asked for; return 1 when a ratio is below what is promised."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder(asked.folder))
         billing = folder / "billing"
@@ -177,7 +186,8 @@ def main() -> int:
         for database, maker in makers.items():
             bench = Bench(folder, billing, port, asked.messages, stack.enter_context(maker))
             for connections in asked.connections:
-                print(f"\n{database}, {connections} connections", flush=True)
+                fsync = statistics.median(fsync_seconds(folder)) * 1e3
+                print(f"\n{database}, {connections} connections (fsync {fsync:.2f} ms)", flush=True)
                 lines = list(summary(compare(bench, connections, asked.pairs)))
                 kept = kept and not lines[-1].endswith("NOT KEPT")
                 print(*lines, sep="\n", flush=True)

@@ -1,10 +1,9 @@
 """One measured run, in a process of its own: started by `guarantees.py`, prints one JSON object.
 
-Usage: measured_run.py CONFIG [--unsynced] [--profile FILE].
+Usage: measured_run.py CONFIG [--unsynced].
 """
 
 import argparse
-import cProfile
 import json
 import resource
 import sqlite3
@@ -29,13 +28,8 @@ TODAY = date(2026, 11, 3)
 
 @dataclass
 class Meter:
-    """What happens between the events RunStarted and RunEnded: nothing else is counted.
+    """What happens between the events RunStarted and RunEnded: nothing else is counted."""
 
-    Attributes:
-        profile: switched on for that time, for the thread that delivers.
-    """
-
-    profile: cProfile.Profile | None = None
     seconds: float = 0.0
     cpu: float = 0.0
     commits: int = 0
@@ -45,15 +39,11 @@ class Meter:
     def listen(self, what: Event) -> None:
         """Start and stop the clocks."""
         if isinstance(what, RunStarted):
-            if self.profile:
-                self.profile.enable()
             self._began = time.perf_counter(), _cpu()
         elif isinstance(what, RunEnded) and self._began:
             wall, cpu = self._began
             self.seconds, self.cpu = time.perf_counter() - wall, _cpu() - cpu
             self._began = None
-            if self.profile:
-                self.profile.disable()
 
     def on_commit(self, connection: Connection) -> None:
         """Count the ledger's commits."""
@@ -107,11 +97,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     parser.add_argument("--unsynced", action="store_true")
-    parser.add_argument("--profile", type=Path)
     asked = parser.parse_args()
     if asked.unsynced:
         unsync()
-    meter = Meter(cProfile.Profile() if asked.profile else None)
+    meter = Meter()
     workspace = Workspace.of(load_config(asked.config))
     engine: Engine = workspace.database._engine
     event.listen(engine, "connect", meter.on_connect)
@@ -126,8 +115,6 @@ def main() -> int:
     )
     if ending is None:
         return 1
-    if meter.profile:
-        meter.profile.dump_stats(asked.profile)
     answer = {
         "sent": ending.summary.messages.sent,
         "seconds": meter.seconds,
