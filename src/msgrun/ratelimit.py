@@ -8,6 +8,10 @@ HORIZON: Final = timedelta(seconds=5)
 """How far ahead of the clock a claim may take permits."""
 
 
+SET_BACK: Final = timedelta(minutes=1)
+"""A permit further ahead than this was not taken by this clock; less is waited for."""
+
+
 def interval(rate_per_minute: int) -> timedelta:
     """Return the time between two permits; zero means no limit.
 
@@ -26,8 +30,9 @@ def permits(
     The first permit after a pause is due at once; unused time is not saved up.
     A permit once returned here is spent: it is never given back.
     """
-    # A clock that was set back must not hold everything up until it has caught up.
-    free = max(min(next_free_at or now, now + HORIZON + every), now)
+    free = max(next_free_at or now, now)
+    if free > now + HORIZON + every + SET_BACK:
+        free = now + HORIZON + every  # the clock was set back: nobody waits until it has caught up
     if not every:
         return [now] * wanted, free
     moments: list[datetime] = []

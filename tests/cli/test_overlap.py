@@ -2,10 +2,11 @@
 
 from collections import Counter
 
-from billing_world import World, address
+from billing_world import World, address, code
 from cli.program import Program
 from gated_sink import GatedSink, recipients_of, until
 from ledger_rows import count_rows
+from msgrun.control.restart import Proposal, restart
 from msgrun.errors import ExitCode
 from msgrun.states import RunStatus
 
@@ -64,3 +65,17 @@ def test_another_definition_runs_beside_a_live_one(billing: Billing, gated: Gate
     assert (monthly.returncode, reminder.returncode) == (ExitCode.DONE, ExitCode.DONE)
     assert [run.status for run in world.runs()] == [RunStatus.FINISHED] * 2
     assert Counter(recipients_of(gated.dots)) == dict.fromkeys(map(address, range(1, 13)), 2)
+
+
+def test_a_restart_that_waits_for_an_answer_keeps_nobody_out(
+    billing: Billing, gated: GatedSink
+) -> None:
+    world, msgrun = billing
+    gated.refuse[address(1)] = "451 4.2.0 later"
+    world.start()
+
+    def meanwhile(_: Proposal) -> bool:
+        assert msgrun("start", "--yes", "--customer", code(2)).code == ExitCode.DONE
+        return False
+
+    assert restart(world.workspace, "1", failed=False, confirm=meanwhile, wait=False) is None

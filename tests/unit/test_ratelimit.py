@@ -3,10 +3,11 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msgrun.ratelimit import HORIZON, interval, permits
+from msgrun.ratelimit import HORIZON, SET_BACK, interval, permits
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -41,6 +42,20 @@ def test_a_permit_exactly_at_the_horizon_is_given_and_none_beyond_it() -> None:
     assert permits(NOW + HORIZON, NOW, SECOND, 1)[0] == [NOW + HORIZON]
     beyond = NOW + HORIZON + timedelta(microseconds=1)
     assert permits(beyond, NOW, SECOND, 1) == ([], beyond)
+
+
+@pytest.mark.parametrize("back", [SECOND, SET_BACK])
+def test_a_clock_that_is_set_back_a_little_gives_no_permit_twice(back: timedelta) -> None:
+    given_out, free = permits(None, NOW, SECOND, 6)
+    again, _ = permits(free, NOW - back, SECOND, 6)
+    assert set(again).isdisjoint(given_out)
+
+
+def test_a_clock_that_is_set_back_by_a_day_does_not_hold_everything_up() -> None:
+    _, free = permits(None, NOW + timedelta(days=1), SECOND, 6)
+    _, free = permits(free, NOW, SECOND, 1)
+    moments, _ = permits(free, NOW + 2 * SECOND, SECOND, 1)
+    assert moments
 
 
 @given(

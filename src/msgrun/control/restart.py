@@ -115,13 +115,13 @@ def restart(
     merge_journals(workspace)
     run = _restartable(workspace, reference)
     _wait_out_lease(workspace, run, listener)
-    with ExitStack() as stack:
-        stack.enter_context(definition_lock(database, run.definition))
+    with definition_lock(database, run.definition):
         # A dead run of the same definition would keep this one from being the live one.
         recover_definition(workspace, run.definition, lock_is_ours=True)
         with database.write() as connection:
             run = recover_dead(workspace, connection, run, lock_is_ours=True)
-        reach("recover.committed")
+    reach("recover.committed")
+    with ExitStack() as stack:
         with _reviewed(workspace, run, failed=failed) as (proposal, frozen, review):
             if proposal.empty and run.status is RunStatus.FINISHED:
                 note = f"run {run.id} has nothing left to send"
@@ -131,6 +131,8 @@ def restart(
             # A run that came to rest after its last message has only its own end left to write.
             if not proposal.empty and not confirm(proposal):
                 return None
+            # Only now: a question that nobody answers must not keep others out.
+            stack.enter_context(definition_lock(database, run.definition))
             token = _apply(workspace, run, frozen, review, failed=failed)
         return deliver(workspace, run.id, token, wait=wait, listener=listener)
 

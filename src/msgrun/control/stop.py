@@ -57,9 +57,9 @@ def _until_drained(workspace: Workspace, run: RunRow) -> None:
                 with database.write() as connection:
                     current = runs.get_run(connection, database.tables, run.id)
                     recover_dead(workspace, connection, current, lock_is_ours=False)
+                return
             except AlreadyRunningError:
-                continue
-            return
+                pass  # taken on again between the two looks
         time.sleep(_LOOK_SECONDS)
 
 

@@ -227,7 +227,7 @@ def _rejected(question: Question, row: MessageRow) -> list[Finding]:
 
 def _in_doubt(question: Question, row: MessageRow) -> list[Finding]:
     evidence = [
-        f"handed over {instant(row.updated_at)} and never answered, {_addressed(row)}",
+        f"handed over {instant(row.date or row.updated_at)} and never answered, {_addressed(row)}",
         f"Message-ID {row.message_id}",
     ]
     return [

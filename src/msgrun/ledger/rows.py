@@ -200,6 +200,7 @@ class MessageRow:
     reason: str | None
     detail: str | None
     message_id: str | None
+    date: datetime | None
     reply: Reply | None
     answer: str | None
     stage: str | None

@@ -119,6 +119,7 @@ def _message(row: RowMapping, invoices: tuple[str, ...]) -> MessageRow:
         "reason",
         "detail",
         "message_id",
+        "date",
         "stage",
         "queue_id",
         "attempts",
