@@ -75,7 +75,7 @@ def test_a_restart_that_waits_for_an_answer_keeps_nobody_out(
     world.start()
 
     def meanwhile(_: Proposal) -> bool:
-        assert msgrun("start", "--yes", "--customer", code(2)).code == ExitCode.DONE
+        assert msgrun.outside("start", "--yes", "--customer", code(2)).code == ExitCode.DONE
         return False
 
     assert restart(world.workspace, "1", failed=False, confirm=meanwhile, wait=False) is None
