@@ -24,7 +24,9 @@ _HELD: Final = frozenset({RunStatus.STOPPED, RunStatus.PAUSED})
 
 States = Annotated[
     list[MessageState] | None,
-    typer.Option("--state", help="Only messages in this state; repeatable."),
+    typer.Option(
+        "--state", help="Only messages in this state; repeatable. Claimed and sending are pending."
+    ),
 ]
 CsvFile = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file instead.")
@@ -63,8 +65,10 @@ def _messages(
     from msgrun.ledger import views
     from msgrun.ui.json import message_object
 
+    # As in the figures of `show`: what a worker holds has not been sent yet.
+    held = _WAITING if MessageState.PENDING in states else ()
     rows = views.messages(
-        connection, workspace.database.tables, run_id=run.id, states=tuple(states)
+        connection, workspace.database.tables, run_id=run.id, states=(*states, *held)
     )
     while page := list(islice(rows, views.PAGE)):
         ids = [invoice for row in page for invoice in row.invoices]
