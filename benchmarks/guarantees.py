@@ -42,6 +42,7 @@ class Run:
     """One delivery: what its process measured."""
 
     sent: int
+    ended: str
     seconds: float
     cpu: float
     commits: int
@@ -75,7 +76,8 @@ class Bench:
             )
         run = Run(**json.loads(done.stdout))
         if run.sent != self.messages:
-            sys.exit(f"{run.sent} of {self.messages} messages were sent: the figures say nothing")
+            told = f"{run.sent} of {self.messages} messages were sent ({run.ended})"
+            sys.exit(f"{told}: the figures say nothing")
         return run
 
 

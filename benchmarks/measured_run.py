@@ -115,8 +115,10 @@ def main() -> int:
     )
     if ending is None:
         return 1
+    run = ending.summary.run
     answer = {
         "sent": ending.summary.messages.sent,
+        "ended": " ".join(filter(None, (run.status, run.reason, run.detail))),
         "seconds": meter.seconds,
         "cpu": meter.cpu,
         "commits": meter.commits,
