@@ -17,6 +17,7 @@ from msgrun.compose import message as message_module
 from msgrun.compose.message import Recipe
 from msgrun.compose.mime import Head
 from msgrun.database import Database
+from msgrun.delivery import sender as sender_module
 from msgrun.model import Envelope
 from msgrun.planning.draft import Plan
 from msgrun.preflight import Preflight
@@ -183,7 +184,7 @@ def test_a_rehearsal_does_not_stand_in_for_the_real_run(
 def test_the_transport_is_a_second_fence(
     world: World, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if composing forgot about the redirection, no customer would be reached."""
+    """Even if composing and the guard at the dot forgot about it, no customer would be reached."""
     really = message_module._envelope
 
     def forgetful(recipe: Recipe, head: Head) -> Envelope:
@@ -191,6 +192,9 @@ def test_the_transport_is_a_second_fence(
         return replace(envelope, recipients=(address(1), address(2)))
 
     monkeypatch.setattr(message_module, "_envelope", forgetful)
+    assert world.start(redirect_to=REHEARSAL).summary.run.reason == "MR512"
+    assert server.messages == []
+    monkeypatch.setattr(sender_module, "leak_in", lambda *_: "")
 
     world.start(redirect_to=REHEARSAL)
 

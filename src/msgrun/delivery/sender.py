@@ -18,7 +18,7 @@ from msgrun.failpoints import reach
 from msgrun.ledger import messages
 from msgrun.ledger.context import context_json
 from msgrun.ledger.settling import Settlement
-from msgrun.model import Outcome, Verdict
+from msgrun.model import Address, Outcome, Verdict
 from msgrun.states import MessageState, RunStatus
 from msgrun.transport.base import WithheldError
 
@@ -224,8 +224,8 @@ class Sender:
 def leak_in(ready: Ready, redirect_to: str | None) -> str:
     """Say what is about to leave otherwise than it was planned and composed; "" for nothing."""
     claim, message = ready.claim, ready.message
-    planned = [redirect_to] if redirect_to else [mailbox(each).address for each in claim.recipients]
-    if set(ready.envelope.recipients) != set(planned):
+    to = (Address(redirect_to),) if redirect_to else claim.recipients
+    if set(ready.envelope.recipients) != {mailbox(each).address for each in to}:
         return f"message {claim.id} was about to leave to other recipients than planned"
     if message.message_id != claim.message_id:
         return f"message {claim.id} was about to leave with another message's bytes"
