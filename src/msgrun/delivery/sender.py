@@ -116,7 +116,7 @@ class Sender:
         """Record an acceptance while the next message goes as far as its intent."""
         try:
             await self._recorder.record(ready, settlement)
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - raised when the others have ended
             self._floor.fail(error)
         finally:
             self._floor.let_go(ready.claim.id)
@@ -127,7 +127,6 @@ class Sender:
             _, recording = self._behind
             await asyncio.wait([recording])  # it is not cancelled with us
             self._behind = None
-            recording.result()
 
     async def _until_due(self, ready: Ready) -> None:
         """Wait for the message's permit, and for the server to be tried again."""
