@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -62,8 +63,11 @@ def test_stop_returns_only_when_no_connection_stands_before_its_dot(
     assert any(isinstance(event, Stopping) for event in long_world.events)
 
 
-def test_stop_does_not_wait_for_a_worker_whose_lease_is_over(world: World) -> None:
+def test_stop_waits_for_a_worker_that_shows_no_life_no_longer_than_its_lease(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Take a run on and freeze: the process lives, but shows no sign of life any more."""
+    monkeypatch.setattr(workers, "LEASE", timedelta(seconds=1))
     criteria = world.workspace.criteria(world.frozen, world.selection())
     with (
         definition_lock(world.database, DEFINITION),
