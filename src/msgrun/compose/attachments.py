@@ -21,10 +21,9 @@ _MEDIA_TYPE: Final = re.compile(
 )
 _FLAGS: Final = (
     os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_NOFOLLOW", 0)  # the path is resolved: a link there now was put in between
-    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would wait for ever
+    | os.O_CLOEXEC
+    | os.O_NOFOLLOW  # the path is resolved: a link there now was put in between
+    | os.O_NONBLOCK  # opening a FIFO would wait for ever
 )
 
 
@@ -107,20 +106,36 @@ def _check_start(document: Document, start: bytes) -> None:
 def _opened(document: Document, root: Path) -> Iterator[BinaryIO]:
     path = _resolved(document, root)
     try:
-        handle = os.open(path, _FLAGS)
+        handle = _open_below(os.path.realpath(root), path)
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"the {_what(document)} is missing: there is no file {path}"
         raise ComposeError("MR401", message, "generate it") from error
     except OSError as error:
         raise _unreadable(document, error) from error
-    opened = os.fstat(handle)
-    if not stat.S_ISREG(opened.st_mode):
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         message = f"the {_what(document)} is no file: {path}"
         raise ComposeError("MR403", message, "correct the path")
     with os.fdopen(handle, "rb", buffering=0) as file:
-        _check_unmoved(document, root, path, opened)
         yield file
+
+
+def _open_below(base: str, path: str) -> int:
+    """Open a resolved path folder by folder from `base`: a link on the way was put in just now.
+
+    Looking at the names again once it is open would not do: they can be swapped back by then.
+
+    Raises:
+        OSError: there is a link (ELOOP), or another reason not to open it.
+    """
+    handle = os.open(base, _FLAGS)
+    for name in Path(path).relative_to(base).parts:
+        try:
+            below = os.open(name, _FLAGS, dir_fd=handle)
+        finally:
+            os.close(handle)
+        handle = below
+    return handle
 
 
 def _resolved(document: Document, root: Path) -> str:
@@ -138,18 +153,6 @@ def _resolved(document: Document, root: Path) -> str:
             return path
     message = f"the {_what(document)} is outside the documents folder {base}: {document.path!r}"
     raise ComposeError("MR407", message, "correct the path, or documents_root")
-
-
-def _check_unmoved(document: Document, root: Path, path: str, opened: os.stat_result) -> None:
-    """Refuse a file that was swapped for a link between looking and opening."""
-    try:
-        now = Path(path).lstat()
-        same = os.path.samestat(now, opened) and _resolved(document, root) == path
-    except OSError:
-        same = False
-    if not same:
-        message = f"the {_what(document)} was replaced while it was opened: {path}"
-        raise ComposeError("MR407", message, "look at who writes to the documents folder")
 
 
 def _unreadable(document: Document, error: OSError) -> ComposeError:
