@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
+from msgrun.config.doctor import DoctorConfig, SuppressionConfig
 from msgrun.config.errors import Key, config_error, dotted, fault, validation_faults
 from msgrun.config.passwords import read_password
 from msgrun.config.sections import (
@@ -29,11 +30,13 @@ __all__ = [
     "Config",
     "DatabaseConfig",
     "DefinitionConfig",
+    "DoctorConfig",
     "Problem",
     "ScheduleConfig",
     "SenderConfig",
     "ServerConfig",
     "SourceConfig",
+    "SuppressionConfig",
     "load_config",
     "load_templates",
 ]
@@ -71,6 +74,7 @@ class Config(Section):
     senders: dict[str, SenderConfig] = Field(default_factory=dict)
     definitions: dict[str, DefinitionConfig] = Field(default_factory=dict)
     schedules: dict[str, ScheduleConfig] = Field(default_factory=dict)
+    doctor: DoctorConfig = Field(default_factory=DoctorConfig)
 
     _path: Path = PrivateAttr(default=Path(FILE_NAME))
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)

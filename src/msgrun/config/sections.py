@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyAddress,
     SecretStr,
     StringConstraints,
     model_validator,
@@ -193,6 +194,7 @@ class ServerConfig(Section):
         rate_per_minute: messages a minute at most; 0 for no limit.
         timeout: seconds to wait for an answer, `dot_timeout` for the one to the final dot.
         ehlo: the name to greet with (RFC 5321, 4.1.1.1); empty for this host's own.
+        outbound_ips: the addresses from which its mail reaches the recipients' servers.
     """
 
     host: str = ""
@@ -212,6 +214,7 @@ class ServerConfig(Section):
     ca_file: Text | None = None
     verify: bool = True
     ehlo: str = ""
+    outbound_ips: tuple[IPvAnyAddress, ...] = ()
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -223,12 +226,19 @@ class ServerConfig(Section):
 
 
 class SenderConfig(Section):
-    """`[senders.KEY]`: who messages are from; KEY is the "from key" of definitions."""
+    """`[senders.KEY]`: who messages are from; KEY is the "from key" of definitions.
+
+    Attributes:
+        dkim_selectors: names under which the signer's keys are published (RFC 6376, 3.1).
+        dkim_domain: the domain that signs; empty for the address's own.
+    """
 
     address: Text = Field(description='give one, as in address = "billing@example.com"')
     name: str = ""
     reply_to: str = ""
     server: Text = "default"
+    dkim_selectors: tuple[Text, ...] = ()
+    dkim_domain: str = ""
 
 
 class DefinitionConfig(Section):

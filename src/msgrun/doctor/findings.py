@@ -35,6 +35,8 @@ class Stage(StrEnum):
     RUN = "run"
     MESSAGE = "message"
     SMTP = "smtp"
+    DOMAIN = "domain"
+    SENDER = "sender"
 
 
 _ORDER: Final = {stage: place for place, stage in enumerate(Stage)}
