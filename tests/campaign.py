@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -53,6 +54,10 @@ class Tally:
         row.twice += twice
         row.doubts += doubts
         row.note = note or row.note
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """Return the figures of each fault as `add` takes them."""
+        return {name: asdict(row) for name, row in self.rows.items()}
 
     def lines(self) -> Iterator[str]:
         """Return the figures as a Markdown table."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -27,6 +28,20 @@ _tally = Tally()
 def tally() -> Tally:
     """The figures of the fault campaign; they are printed at the end."""
     return _tally
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker process's figures to the process that prints them."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tally"] = _tally.figures()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker process has counted; one that crashed has none."""
+    for fault, row in getattr(node, "workeroutput", {}).get("tally", {}).items():
+        _tally.add(fault, **row)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
