@@ -197,7 +197,7 @@ def test_a_stopped_run_sends_the_rest_only_when_it_is_restarted(
 
 def test_watch_follows_a_run_to_its_end(msgrun: Program, sink: Sink, many: Many) -> None:
     many(20)
-    sink.delay = 0.2
+    sink.delay = 2  # twenty seconds for the command below to begin
     with msgrun.open("start", "--yes") as process:
         wait_for(lambda: len(sink.received) >= 1)
         with msgrun.open("watch") as watching:
