@@ -81,8 +81,22 @@ MR617 | error | Recipient refused by our own server
 MR618 | warning | Throttled
 MR619 | warning | EHLO name is not a full host name
 MR620 | warning | Certificate check switched off
+MR801 | error | Recipient's domain does not exist
+MR802 | error | Null MX
+MR803 | error | No MX, A or AAAA
+MR811 | warning | SPF: none
+MR812 | warning | SPF: several
+MR813 | warning | SPF: over 10 look-ups, or a loop
+MR814 | warning | SPF: declared outbound IP does not pass
+MR821 | warning | DKIM: selector's record missing
+MR822 | warning | DKIM: bad key
+MR823 | warning | DKIM: a received sample does not verify or align
+MR831 | warning | DMARC: none
+MR832 | warning | DMARC: invalid
 MR833 | warning | Neither SPF nor DKIM aligned with From
 MR841 | warning | Declared outbound IP has no confirmed PTR
+MR842 | warning | Free-mail From through another server
+MR843 | info | Over the bulk threshold of a provider
 """
 
 COMMANDS = {

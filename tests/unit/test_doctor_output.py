@@ -124,5 +124,5 @@ def test_an_unreachable_database_is_a_finding_beside_the_others(tmp_path: Path) 
     document = json.loads(printed)
     assert (code, document["primary"]) == (4, "MR001")
     assert [each["stage"] for each in document["stages"]] == [
-        "environment", "definition", "template", "smtp",
+        "environment", "definition", "template", "smtp", "sender",
     ]  # fmt: skip

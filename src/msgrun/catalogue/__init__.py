@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from msgrun.catalogue import composing, sending, server, source
+from msgrun.catalogue import composing, domains, sending, server, source
 from msgrun.catalogue.entry import CodeInfo, Severity
 from msgrun.catalogue.states import STATE_TEXTS
 from msgrun.states import MessageState
@@ -23,7 +23,11 @@ __all__ = [
 ]
 
 CATALOGUE: Final[Mapping[str, CodeInfo]] = MappingProxyType(
-    {entry.code: entry for group in (source, composing, sending, server) for entry in group.ENTRIES}
+    {
+        entry.code: entry
+        for group in (source, composing, sending, server, domains)
+        for entry in group.ENTRIES
+    }
 )
 """Every finding code that msgrun can produce, in ascending order."""
 

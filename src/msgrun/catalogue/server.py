@@ -231,25 +231,4 @@ ENTRIES = (
         "Remove `verify = false` from `[servers.NAME]`. If the server's certificate comes from "
         "your company's own authority, set `ca_file` to the certificate of that authority.",
     ),
-    CodeInfo(
-        "MR833",
-        "Neither SPF nor DKIM aligned with From",
-        "warning",
-        "The server refused the message because it could not tie it to the domain of the From "
-        "address: neither SPF (which hosts may send for a domain) nor DKIM (a signature) passed "
-        "for that domain. Large providers refuse such mail. The evidence shows the reply.",
-        "Let the administrator of your mail domain publish SPF for the relay that sends for it, "
-        "and have the relay sign with DKIM for that domain. Then run `msgrun restart RUN "
-        "--failed`.",
-    ),
-    CodeInfo(
-        "MR841",
-        "Declared outbound IP has no confirmed PTR",
-        "warning",
-        "The server refused the message because the address it came from has no name in DNS that "
-        "leads back to it (a PTR record). That concerns the relay's own network address, not "
-        "the recipient. The evidence shows the reply.",
-        "Ask the provider of the outbound address for a PTR record that matches its host name, "
-        "or send through a relay that has one. Then run `msgrun restart RUN --failed`.",
-    ),
 )

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +30,15 @@ RunOption = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="This run; else the latest one that fits."),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Leave the mail servers alone.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Leave mail servers and DNS alone.")]
+Headers = Annotated[
+    Path | None,
+    typer.Option(
+        "--headers",
+        metavar="FILE",
+        help="A received message (.eml): what its receiver saw of SPF, DKIM and DMARC.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also what passed.")]
 
 
@@ -41,6 +50,7 @@ def doctor(
     cluster: options.Cluster = None,
     period: options.PeriodOption = None,
     offline: Offline = False,
+    headers: Headers = None,
     verbose: Verbose = False,
     json: options.Json = False,
 ) -> None:
@@ -60,6 +70,7 @@ def doctor(
         cluster=cluster,
         period=period,
         offline=offline,
+        headers=headers,
     )
     invocation.exit_code = report.exit_code
     if json:
@@ -78,19 +89,31 @@ def _report(
     cluster: str | None,
     period: str | None,
     offline: bool,
+    headers: Path | None,
 ) -> "Report":
     """Open the configuration and ask; the doctor itself tells what is wrong with the database."""
     from msgrun.config import load_config
-    from msgrun.doctor import diagnose, unreadable_settings
+    from msgrun.doctor import (
+        Names,
+        diagnose,
+        read_sample,
+        sample_report,
+        unreadable_settings,
+        with_sample,
+    )
     from msgrun.workspace import Workspace
 
+    sample = read_sample(headers) if headers is not None else None
     try:
         workspace = Workspace.of(load_config(invocation.config))
     except ConfigError as error:
         if "MR005" not in error.hint:  # there is no file at all
             raise
         return unreadable_settings(error, customer)
-    return diagnose(
+    names = Names(workspace.config.doctor.nameserver, offline=offline)
+    if sample is not None and customer is None:
+        return sample_report(sample, names)
+    report = diagnose(
         workspace,
         customer,
         today=datetime.now().astimezone().date(),
@@ -99,4 +122,6 @@ def _report(
         cluster=cluster,
         period=period,
         offline=offline,
+        names=names,
     )
+    return with_sample(report, sample, names) if sample is not None else report

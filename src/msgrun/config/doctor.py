@@ -1,11 +1,42 @@
 """`[doctor]`: what the doctor may ask, and which of its findings are known and accepted."""
 
 from datetime import date
-from typing import Annotated
+from ipaddress import ip_address
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from msgrun.config.sections import Section, Text, Words
+
+_DNS: Final = 53
+
+
+def _nameserver(text: str) -> tuple[str, int] | None:
+    """Return address and port of a name server; None for the system's own.
+
+    Raises:
+        ValueError: it is not given by its address.
+    """
+    if not text:
+        return None
+    host, port = text, str(_DNS)
+    if text.startswith("[") or text.count(":") == 1:
+        host, _, port = text.rpartition(":")
+        if text.endswith("]"):
+            host, port = text, str(_DNS)
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    try:
+        address, number = ip_address(host), int(port)
+    except ValueError:
+        number = 0
+    if not 0 < number < 65536:
+        raise ValueError('must be the address of a name server, as in "192.0.2.53:53"')
+    return str(address), number
+
+
+def _resolver(text: str) -> str:
+    _nameserver(text)
+    return text
 
 
 class SuppressionConfig(Section):
@@ -30,9 +61,15 @@ class DoctorConfig(Section):
     """`[doctor]`.
 
     Attributes:
-        resolver: the name server to ask, "HOST" or "HOST:PORT"; empty for the system's own.
+        resolver: the address of the name server to ask, "HOST" or "HOST:PORT"; empty for the
+            system's own.
         suppress: findings that do not count.
     """
 
-    resolver: str = ""
+    resolver: Annotated[str, AfterValidator(_resolver)] = ""
     suppress: tuple[SuppressionConfig, ...] = ()
+
+    @property
+    def nameserver(self) -> tuple[str, int] | None:
+        """Address and port of the name server to ask; None for the system's own."""
+        return _nameserver(self.resolver)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from msgrun.doctor.addresses import check_address
 from msgrun.doctor.composing import Composing
 from msgrun.doctor.context import Asked, choose
+from msgrun.doctor.domains import check_domains
 from msgrun.doctor.findings import (
     Case,
     Finding,
@@ -22,7 +23,9 @@ from msgrun.doctor.findings import (
     of_error,
 )
 from msgrun.doctor.invoices import check_invoice
+from msgrun.doctor.names import Names
 from msgrun.doctor.readiness import check_everything
+from msgrun.doctor.sender import check_sender_domain
 from msgrun.doctor.sending import check_message, check_run
 from msgrun.doctor.servers import Servers
 from msgrun.doctor.situation import Question, read_questions, read_subject
@@ -57,6 +60,7 @@ def diagnose(
     cluster: str | None = None,
     period: str | None = None,
     offline: bool = False,
+    names: Names | None = None,
 ) -> Report:
     """Say why a customer did not receive a message, or, without one, whether all is ready.
 
@@ -70,14 +74,15 @@ def diagnose(
         run: a number or "last"; None takes the one that fits.
         cluster: None takes the run's, or the definition's usual one.
         period: likewise.
-        offline: leave the mail servers alone.
+        offline: leave the mail servers and the name service alone.
+        names: asks the name service; None for one of its own.
 
     Raises:
         NotFoundError: no such definition, run or cluster. (An unknown customer is a finding.)
         UsageError: `period` names no period.
     """
     asked = Asked(today, definition, run, cluster, period)
-    servers = Servers(workspace, offline=offline)
+    servers = Servers(workspace, offline=offline, names=names)
     try:
         workspace.database.ensure()
         if customer is None:
@@ -141,6 +146,8 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
             Stage.SMTP,
             lambda asked, asking: list(asking.of_definition(asked.context.frozen).findings),
         ),
+        (Stage.DOMAIN, check_domains),
+        (Stage.SENDER, check_sender_domain),
     )
     findings: list[Finding] = []
     for stage, check in checks:

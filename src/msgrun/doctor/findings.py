@@ -65,6 +65,8 @@ class Finding:
         subject: whom or what it is about.
         refines: the rule's own code, where `code` says it more exactly.
         cause: the finding as the end of the sentence "Not sent: …".
+        decides: of what is unknown, whether it leaves the verdict open: False where the check
+            could only have warned.
     """
 
     stage: Stage
@@ -77,6 +79,7 @@ class Finding:
     subject: str = ""
     refines: str | None = None
     cause: str = ""
+    decides: bool = True
 
     @property
     def base(self) -> str:
@@ -93,6 +96,7 @@ def found(
     subject: str = "",
     refines: str | None = None,
     cause: str = "",
+    decides: bool = True,
 ) -> Finding:
     """Return a finding of the catalogue.
 
@@ -115,6 +119,7 @@ def found(
         subject,
         refines,
         cause or entry.title[:1].lower() + entry.title[1:],
+        decides,
     )
 
 
@@ -246,7 +251,7 @@ def first_cause(findings: Sequence[Finding]) -> Finding | None:
     decisive = (
         *(each for each in findings if each.status is Status.FAIL),
         *(each for each in findings if each.code in _REASONS),
-        *(each for each in findings if each.status in unknown),
+        *(each for each in findings if each.status in unknown and each.decides),
     )
     return next(iter(decisive), None)
 

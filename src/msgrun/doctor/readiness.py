@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from msgrun.deliverability.providers import BULK
+from msgrun.doctor.bulk import bulk_finding
 from msgrun.doctor.composing import compiled, definition_findings
 from msgrun.doctor.context import Asked, Context, definition_today, usual_selection
 from msgrun.doctor.findings import (
@@ -21,6 +23,7 @@ from msgrun.doctor.findings import (
     passed,
     skipped,
 )
+from msgrun.doctor.sender import sender_findings
 from msgrun.doctor.servers import Servers
 from msgrun.errors import DatabaseError, NotFoundError, PreflightError, SourceError, UsageError
 from msgrun.planning.draft import draft_run
@@ -52,6 +55,8 @@ def check_everything(
     used = _servers_of(workspace, names)
     for server, sender in used:
         findings += _guarded(Stage.SMTP, partial(_server, servers, server, sender))
+    for key in _senders_of(workspace, names):
+        findings += _guarded(Stage.SENDER, partial(_sender, servers, key))
     ordered = in_order(findings)
     cause = first_cause(ordered)
     verdict = _ready(len(names), len({server for server, _ in used}))
@@ -77,6 +82,18 @@ def _guarded(stage: Stage, check: Callable[[], list[Finding]]) -> list[Finding]:
 
 def _server(servers: Servers, name: str, sender: str | None) -> list[Finding]:
     return list(servers.named(name, sender).findings)
+
+
+def _senders_of(workspace: Workspace, names: list[str]) -> list[str]:
+    """Return the keys of the senders in use, each once."""
+    config = workspace.config
+    keys = dict.fromkeys(config.definitions[name].from_key for name in names)
+    return [key for key in keys if key in config.senders]
+
+
+def _sender(servers: Servers, key: str) -> list[Finding]:
+    sender = servers.workspace.config.senders[key]
+    return sender_findings(servers.workspace, servers.names, key, sender)
 
 
 def _readable_fault(finding: Finding) -> bool:
@@ -129,6 +146,7 @@ def _funnel(workspace: Workspace, asked: Asked, name: str) -> list[Finding]:
             check_funnel(workspace, context.frozen, draft.plan)
             checked = check_draft(workspace, context.frozen, draft)
             plan = draft.plan
+            bulk = draft.addresses() if plan.messages >= BULK else []
     except PreflightError as error:
         finding = of_error(error, Stage.DEFINITION, "MR205", name)
         if finding.code == "MR601":  # the servers' own stage tells of it
@@ -139,6 +157,7 @@ def _funnel(workspace: Workspace, asked: Asked, name: str) -> list[Finding]:
     return [
         passed(Stage.DEFINITION, told, subject=name),
         *_notes(name, checked.notes, checked.tried),
+        *bulk_finding(name, (each.rpartition("@")[2] for each in bulk)),
     ]
 
 

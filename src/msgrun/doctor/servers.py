@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
+from msgrun.doctor.names import Names
 from msgrun.errors import ConfigError, PreflightError
 from msgrun.ledger.rows import Frozen
 from msgrun.transport.answers import classify
@@ -33,17 +34,19 @@ class Servers:
 
     Args:
         offline: whether to leave them alone.
+        names: asks the name service; None for one of its own.
     """
 
-    def __init__(self, workspace: Workspace, *, offline: bool) -> None:
+    def __init__(self, workspace: Workspace, *, offline: bool, names: Names | None = None) -> None:
         self.offline = offline
-        self._workspace = workspace
+        self.workspace = workspace
+        self.names = names or Names(workspace.config.doctor.nameserver, offline=offline)
         self._seen: dict[tuple[str, str], Sight] = {}
 
     def of_definition(self, frozen: Frozen) -> Sight:
         """Return what is known of the server that a definition's messages leave by."""
         try:
-            sender = self._workspace.sender_of(frozen)
+            sender = self.workspace.sender_of(frozen)
         except PreflightError:
             reason = "the definition's sender is not known"
             return Sight((skipped(Stage.SMTP, reason, frozen.name),))
@@ -57,14 +60,14 @@ class Servers:
         return self._seen[key]
 
     def _look(self, name: str, sender: str | None) -> Sight:
-        server = self._workspace.config.servers.get(name)
+        server = self.workspace.config.servers.get(name)
         if server is None or not server.host or server.port is None:
             missing = "is not configured" if server is None else "has no host or no port"
             text = f"server '{name}' {missing}"
             remedy = f"set host and port under [servers.{name}]"
             return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
         try:
-            settings = self._workspace.server_settings(name)
+            settings = self.workspace.server_settings(name)
         except ConfigError as error:
             return Sight(
                 (found("MR601", Stage.SMTP, error.message, remedy=error.hint, subject=name),)

@@ -127,6 +127,23 @@ class Draft:
             )
         return [(customer, each) for (customer, _), each in zip(wanted, contexts, strict=True)]
 
+    def addresses(self) -> list[str]:
+        """Return the address of each recipient of the messages that would be sent."""
+        scope, address = self._scope, self._snapshot.addresses
+        messages = (
+            select(scope.c.customer, scope.c.bundle)
+            .where(scope.c.reason.is_(None))
+            .distinct()
+            .subquery("messages")
+        )
+        wanted = select(address.c.address).join(messages, messages.c.customer == address.c.customer)
+        with self._connection.begin():
+            return list(
+                self._connection.scalars(
+                    wanted.where(address.c.key == self._criteria.recipient_key)
+                )
+            )
+
     def commit(self, domain: str, take_on: Callable[[Connection, RunRow], T]) -> T:
         """Write the run, in one transaction that checks the guard again.
 
