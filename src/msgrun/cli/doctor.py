@@ -1,13 +1,23 @@
 """`msgrun doctor`: why a customer did not receive a message."""
 
-import sys
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from msgrun.cli import options
-from msgrun.cli.opening import Invocation, printer_for
+from msgrun.cli.doctor_output import (
+    FailOnOption,
+    JunitFile,
+    MaskOption,
+    Ticket,
+    Timeout,
+    Weight,
+    check_formats,
+    deliver,
+)
+from msgrun.cli.opening import Invocation
 from msgrun.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,16 +51,20 @@ def doctor(
     cluster: options.Cluster = None,
     period: options.PeriodOption = None,
     offline: Offline = False,
+    timeout: Timeout = 60,
+    fail_on: FailOnOption = Weight.ERROR,
     verbose: Verbose = False,
     json: options.Json = False,
+    ticket: Ticket = False,
+    junit: JunitFile = None,
+    mask: MaskOption = False,
 ) -> None:
     """Say why a customer did not receive a message, with evidence and a remedy for each step.
 
     Nothing is sent. Exit code 4: something is wrong; 5: it could not be determined.
     """
-    from msgrun.ui.doctor import print_report, report_document
-    from msgrun.ui.json import write
-
+    began = time.monotonic()
+    check_formats(json=json, ticket=ticket)
     invocation = ctx.ensure_object(Invocation)
     report = _report(
         invocation,
@@ -60,13 +74,19 @@ def doctor(
         cluster=cluster,
         period=period,
         offline=offline,
+        until=began + timeout,
     )
-    invocation.exit_code = report.exit_code
-    if json:
-        write(report_document(report), sys.stdout)
-    else:
-        print_report(printer_for(json=False), report, verbose=verbose)
-    raise typer.Exit(report.exit_code)
+    code = deliver(
+        invocation,
+        report,
+        json=json,
+        ticket=ticket,
+        junit=junit,
+        mask=mask,
+        verbose=verbose,
+        fail_on=fail_on,
+    )
+    raise typer.Exit(code)
 
 
 def _report(
@@ -78,10 +98,11 @@ def _report(
     cluster: str | None,
     period: str | None,
     offline: bool,
+    until: float,
 ) -> "Report":
     """Open the configuration and ask; the doctor itself tells what is wrong with the database."""
     from msgrun.config import load_config
-    from msgrun.doctor import diagnose, unreadable_settings
+    from msgrun.doctor import Deadline, diagnose, unreadable_settings
     from msgrun.workspace import Workspace
 
     try:
@@ -99,4 +120,5 @@ def _report(
         cluster=cluster,
         period=period,
         offline=offline,
+        deadline=Deadline(until),
     )

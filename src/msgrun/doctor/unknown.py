@@ -1,6 +1,7 @@
 """What the doctor says when it cannot begin: unknown customer (MR101), bad settings (MR005)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, func, select
 
@@ -46,7 +47,8 @@ def which_customer(text: str, people: Sequence[Customer]) -> Report:
     """Return MR101 with the customers that a part of a name may mean."""
     shown = [f"{each.code} {each.name}" for each in people]
     verdict = f"Which one? {len(people)} customers match '{text}'"
-    return _report(text, verdict, shown, "")
+    report = _report(text, verdict, shown, "")
+    return replace(report, candidates=tuple(people))
 
 
 def _report(text: str, verdict: str, evidence: Sequence[str], near: str) -> Report:
