@@ -11,8 +11,9 @@ from msgrun.doctor.findings import Report
 _AT: Final = r"(?:@|＠|%40)"
 _DELIMITERS: Final = r"\s@＠<>()\[\],;:\"`"
 _MESSAGE_ID: Final = r"[0-9a-f]{32}\."
+_MASKED: Final = rf"[^{_DELIMITERS}]?\*\*\*{_AT}"
 _ADDRESS: Final = re.compile(
-    rf"(?:(?<![^{_DELIMITERS}])(?P<open>'*)(?!{_MESSAGE_ID})"
+    rf"(?:(?<![^{_DELIMITERS}])(?P<open>'*)(?!{_MESSAGE_ID}|{_MASKED})"
     rf"(?P<first>[^{_DELIMITERS}'])[^{_DELIMITERS}]*"
     rf'|"(?P<quoted>[^"\\]|\\.)(?:[^"\\\n]|\\.)*")'
     rf"(?P<at>{_AT})(?=[^\s,;:'\"<>()])"

@@ -9,7 +9,7 @@ from msgrun.doctor.findings import Report, Stage, found
 from msgrun.errors import ConfigError, ExitCode
 from msgrun.ledger import views
 from msgrun.model import Customer
-from msgrun.source import Snapshot
+from msgrun.source import FOUND_AT_MOST, Snapshot
 from msgrun.workspace import Workspace
 
 _SHOWN = 5
@@ -46,7 +46,8 @@ def _no_customer(
 def which_customer(text: str, people: Sequence[Customer]) -> Report:
     """Return MR101 with the customers that a part of a name may mean."""
     shown = [f"{each.code} {each.name}" for each in people]
-    verdict = f"Which one? {len(people)} customers match '{text}'"
+    number = str(len(people)) if len(people) < FOUND_AT_MOST else f"At least {len(people)}"
+    verdict = f"Which one? {number} customers match '{text}'"
     report = _report(text, verdict, shown, "")
     return replace(report, candidates=tuple(people))
 
