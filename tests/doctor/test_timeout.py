@@ -97,6 +97,18 @@ def test_a_resolver_that_never_answers_does_not_keep_the_command(
     assert spent < 1.3
 
 
+def test_without_any_time_not_even_a_name_is_looked_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(patience.socket, "getaddrinfo", lambda *name, **_: asked.append(name) or [])
+
+    report = world.ask(offline=False, deadline=Deadline.after(0))
+
+    assert "not asked; --timeout is over" in one(report, "MR091").evidence[0]
+    assert asked == []
+
+
 def test_an_unknown_host_is_still_told_as_such(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
