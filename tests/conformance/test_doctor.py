@@ -514,7 +514,9 @@ class TestRunAndMessage:
         report = world.ask()
 
         evidence = [text for each in report.findings for text in each.evidence]
-        assert f"recipient_key: 'invoices' in run {run.id}, 'invoice' today" in evidence
+        assert (
+            f"recipient_key: run {run.id} had 'invoices'; msgrun.toml has 'invoice' now" in evidence
+        )
         assert report.primary == "MR124"
 
     def test_one_repair_does_not_reveal_the_next_fault(self, world: World) -> None:

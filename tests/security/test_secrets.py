@@ -125,6 +125,9 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("doctor", "-v"),
     ("doctor", "CU1", "--json"),
     ("doctor", "CU5", "-v"),
+    ("doctor", "CU1", "--ticket"),
+    ("doctor", "--ticket", "--mask"),
+    ("doctor", "CU5", "--junit", "doctor.xml", "--mask"),
     ("db", "current"),
     ("start", "nosuch", "--yes", "--json"),
     ("doctor", "nosuch", "--json"),
@@ -135,6 +138,7 @@ SOME: Sequence[Sequence[str]] = (
     ("results", "--json"),
     ("doctor", "--json"),
     ("doctor", "CU5", "-v"),
+    ("doctor", "CU5", "--ticket", "--junit", "doctor.xml"),
 )
 
 
@@ -367,6 +371,7 @@ ABOUT_DATABASE = (
     ("runs", "--json"),
     ("doctor", "--json"),
     ("doctor", "-v"),
+    ("doctor", "CU1", "--ticket", "--junit", "doctor.xml"),
     ("start", "--yes", "--json"),
     ("import", "customers.csv", "--json"),
     ("db", "current"),

@@ -19,6 +19,7 @@ __all__ = [
     "Explanation",
     "Severity",
     "explain",
+    "groups",
     "info",
 ]
 
@@ -33,6 +34,26 @@ CATALOGUE: Final[Mapping[str, CodeInfo]] = MappingProxyType(
 
 RESERVED: Final = frozenset({"MR206", "MR404"})
 """Retired numbers; they are never used again."""
+
+_GROUPS: Final = {
+    "0": "Environment",
+    "1": "Billing data",
+    "2": "Definition",
+    "3": "Template",
+    "4": "Documents",
+    "5": "Run and message",
+    "6": "Mail server",
+    "8": "Deliverability",
+}
+"""What the codes are about, by their first figure."""
+
+
+def groups() -> dict[str, list[CodeInfo]]:
+    """Return every finding code, in ascending order, by the name of its group."""
+    found: dict[str, list[CodeInfo]] = {}
+    for entry in sorted(CATALOGUE.values(), key=lambda each: each.code):
+        found.setdefault(_GROUPS[entry.code[2]], []).append(entry)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from msgrun.cli.cancel import cancel
 from msgrun.cli.db import db
 from msgrun.cli.demo import demo
 from msgrun.cli.doctor import doctor
+from msgrun.cli.doctor_output import EXAMPLES as DOCTOR_EXAMPLES
 from msgrun.cli.explain import explain
 from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
@@ -42,6 +43,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def epilog(example: str) -> str:
+    """Return what `--help` ends with: one example, or several, a line each."""
+    if "\n" not in example:
+        return f"Example: {example}"
+    # click: a paragraph that begins with \b keeps its lines.
+    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in example.splitlines())
+
+
 _COMMANDS = (
     ("demo", demo, "msgrun demo"),
     ("init", init, "msgrun init billing"),
@@ -56,11 +66,11 @@ _COMMANDS = (
     ("show", show, "msgrun show 7"),
     ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),
     ("watch", watch, "msgrun watch 7"),
-    ("doctor", doctor, "msgrun doctor CU4242"),
+    ("doctor", doctor, DOCTOR_EXAMPLES),
     ("explain", explain, "msgrun explain MR105"),
 )
 for _name, _function, _example in _COMMANDS:
-    app.command(_name, epilog=f"Example: {_example}")(_function)
+    app.command(_name, epilog=epilog(_example))(_function)
 app.command("demo")(demo)
 app.add_typer(db, name="db")
 

@@ -1,6 +1,6 @@
 """`msgrun doctor`: why a customer did not receive a message."""
 
-import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msgrun.cli import options
-from msgrun.cli.opening import Invocation, printer_for
+from msgrun.cli.doctor_output import (
+    FailOnOption,
+    JunitFile,
+    MaskOption,
+    Ticket,
+    Timeout,
+    Weight,
+    check_formats,
+    deliver,
+)
+from msgrun.cli.opening import Invocation
 from msgrun.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,16 +61,20 @@ def doctor(
     period: options.PeriodOption = None,
     offline: Offline = False,
     headers: Headers = None,
+    timeout: Timeout = 60,
+    fail_on: FailOnOption = Weight.ERROR,
     verbose: Verbose = False,
     json: options.Json = False,
+    ticket: Ticket = False,
+    junit: JunitFile = None,
+    mask: MaskOption = False,
 ) -> None:
     """Say why a customer did not receive a message, with evidence and a remedy for each step.
 
     Nothing is sent. Exit code 4: something is wrong; 5: it could not be determined.
     """
-    from msgrun.ui.doctor import print_report, report_document
-    from msgrun.ui.json import write
-
+    began = time.monotonic()
+    check_formats(json=json, ticket=ticket)
     invocation = ctx.ensure_object(Invocation)
     report = _report(
         invocation,
@@ -71,13 +85,19 @@ def doctor(
         period=period,
         offline=offline,
         headers=headers,
+        until=began + timeout,
     )
-    invocation.exit_code = report.exit_code
-    if json:
-        write(report_document(report), sys.stdout)
-    else:
-        print_report(printer_for(json=False), report, verbose=verbose)
-    raise typer.Exit(report.exit_code)
+    code = deliver(
+        invocation,
+        report,
+        json=json,
+        ticket=ticket,
+        junit=junit,
+        mask=mask,
+        verbose=verbose,
+        fail_on=fail_on,
+    )
+    raise typer.Exit(code)
 
 
 def _report(
@@ -90,10 +110,12 @@ def _report(
     period: str | None,
     offline: bool,
     headers: Path | None,
+    until: float,
 ) -> "Report":
     """Open the configuration and ask; the doctor itself tells what is wrong with the database."""
     from msgrun.config import load_config
     from msgrun.doctor import (
+        Deadline,
         Names,
         diagnose,
         read_sample,
@@ -110,7 +132,8 @@ def _report(
         if "MR005" not in error.hint:  # there is no file at all
             raise
         return unreadable_settings(error, customer)
-    names = Names(workspace.config.doctor.nameserver, offline=offline)
+    deadline = Deadline(until)
+    names = Names(workspace.config.doctor.nameserver, offline=offline, deadline=deadline)
     if sample is not None and customer is None:
         return sample_report(sample, names)
     report = diagnose(
@@ -123,5 +146,6 @@ def _report(
         period=period,
         offline=offline,
         names=names,
+        deadline=deadline,
     )
     return with_sample(report, sample, names) if sample is not None else report

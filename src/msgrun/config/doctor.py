@@ -1,12 +1,47 @@
 """`[doctor]`: what the doctor may ask, and which of its findings are known and accepted."""
 
-from datetime import date
+import re
+from datetime import date, datetime
 from ipaddress import ip_address
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from msgrun.catalogue import CATALOGUE
 from msgrun.config.sections import Section, Text, Words
+from msgrun.suggest import did_you_mean
+
+NEVER_SUPPRESSED: Final = frozenset(
+    {"MR001", "MR005", "MR006", "MR090", "MR101", "MR507", "MR508", "MR512"}
+)
+"""Where nothing can be known, where it is known what left, and where customers were mixed up."""
+
+
+def _code(text: str) -> str:
+    if text in CATALOGUE and text not in NEVER_SUPPRESSED:
+        return text
+    if text in NEVER_SUPPRESSED:
+        raise ValueError(f"is never suppressed; `msgrun explain {text}` says what it means")
+    whole = f"MR{text}" if re.fullmatch(r"[0-9]{3}", text) else text.strip().upper()
+    if whole in CATALOGUE:
+        raise ValueError(f"no such finding code; did you mean '{whole}'?")
+    raise ValueError(f"no such finding code; {did_you_mean(whole, CATALOGUE)}")
+
+
+def _day(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("must be a day, as in 2026-12-31") from None
+
+
+def _list_of_tables(value: object) -> object:
+    if isinstance(value, dict):
+        raise ValueError("must have two brackets on each side, as in [[doctor.suppress]]")
+    return value
+
 
 _DNS: Final = 53
 
@@ -49,12 +84,12 @@ class SuppressionConfig(Section):
         until: the last day on which it is suppressed; None for no end.
     """
 
-    code: Annotated[str, Field(pattern=r"^MR[0-9]{3}$")] = Field(
+    code: Annotated[str, AfterValidator(_code)] = Field(
         description='give a code of the catalogue, as in code = "MR110"'
     )
     customer: Text = "*"
     reason: Words = Field(description="say why it is accepted")
-    until: date | None = None
+    until: Annotated[date, BeforeValidator(_day)] | None = None
 
 
 class DoctorConfig(Section):
@@ -67,7 +102,7 @@ class DoctorConfig(Section):
     """
 
     resolver: Annotated[str, AfterValidator(_resolver)] = ""
-    suppress: tuple[SuppressionConfig, ...] = ()
+    suppress: Annotated[tuple[SuppressionConfig, ...], BeforeValidator(_list_of_tables)] = ()
 
     @property
     def nameserver(self) -> tuple[str, int] | None:

@@ -95,6 +95,8 @@ def annotation_at(model: type[BaseModel], key: Sequence[str | int]) -> Any:
             annotation = fields[str(part)].annotation if str(part) in fields else None
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
+        elif get_origin(annotation) is tuple:
+            annotation = get_args(annotation)[0]
         else:
             return None
     return annotation

@@ -36,8 +36,19 @@ def check_address(question: Question, servers: Servers) -> list[Finding]:
     for address in addresses:
         findings += _look_at(question, servers, address)
     if not any(each.status is Status.FAIL for each in findings):
-        findings.insert(0, passed(Stage.ADDRESS, f"{', '.join(addresses)} ('{key}')"))
+        told = f"{', '.join(addresses)} ('{key}')"
+        findings.insert(0, passed(Stage.ADDRESS, told, drift=_moved(question, addresses)))
     return findings
+
+
+def _moved(question: Question, addresses: list[str]) -> Iterator[str]:
+    """Yield what the run's own message had as addresses, where it is not what the source has."""
+    row = question.speaker
+    if row is None or not row.recipients:
+        return
+    was = sorted(each.address for each in row.recipients)
+    if was != addresses:
+        yield f"run {row.run_id} had {', '.join(was)}; the source has {', '.join(addresses)} now"
 
 
 def _none_under(question: Question, key: str) -> Finding:

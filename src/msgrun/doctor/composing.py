@@ -2,8 +2,9 @@
 
 import stat
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgrun.compose.attachments import check_document
 from msgrun.compose.render import RunInfo, SenderInfo
@@ -16,6 +17,8 @@ from msgrun.ledger.rows import Frozen
 from msgrun.model import Document, MessageContext, Selection
 from msgrun.preflight import check_sender, try_compose
 from msgrun.workspace import Revision, Workspace
+
+_SHORT: Final = 60  # letters of a template that are shown beside those of another
 
 
 class Composing:
@@ -31,22 +34,24 @@ class Composing:
         key = context.frozen.definition["recipient_key"]
         if key not in question.subject.keys:
             findings.append(_nobodys_key(context, key, question.subject.keys))
-        changed = list(drift(context))
+        changed = list(settings_drift(context))
         if findings:
-            return findings
+            return [findings[0].drifted(changed), *findings[1:]]
         sender = self._workspace.sender_of(context.frozen)
         summary = f"{context.name} from {sender.address} to key '{key}'"
-        return [passed(Stage.DEFINITION, summary, *changed, subject=context.name)]
+        return [passed(Stage.DEFINITION, summary, subject=context.name, drift=changed)]
 
     def check_template(self, question: Question, _servers: Servers) -> list[Finding]:
         """Fill in the templates with this customer's data."""
         context = question.context
         faults, revision = compiled(self._workspace, context)
+        changed = list(template_drift(context))
         if revision is None:
-            return faults
+            return [faults[0].drifted(changed), *faults[1:]]
         message = question.message
         if message is None:
-            return [passed(Stage.TEMPLATE, "compiles (no invoice to fill it in with)")]
+            told = "compiles (no invoice to fill it in with)"
+            return [passed(Stage.TEMPLATE, told, drift=changed)]
         recipe = revision.recipe
         try:
             rendered = revision.renderer.render(
@@ -55,8 +60,9 @@ class Composing:
                 RunInfo(recipe.definition, recipe.period),
             )
         except ComposeError as error:
-            return [_composing(error, Stage.TEMPLATE, context.name)]
-        return [passed(Stage.TEMPLATE, f"subject: {rendered.subject}", subject=context.name)]
+            return [_composing(error, Stage.TEMPLATE, context.name).drifted(changed)]
+        told = f"subject: {rendered.subject}"
+        return [passed(Stage.TEMPLATE, told, subject=context.name, drift=changed)]
 
     def check_documents(self, question: Question, servers: Servers) -> list[Finding]:
         """Look at each wanted document, then compose the whole message and throw it away."""
@@ -164,20 +170,52 @@ def _nobodys_key(context: Context, key: str, keys: Mapping[str, int]) -> Finding
     )  # fmt: skip
 
 
-def drift(context: Context) -> Iterator[str]:
-    """Yield what differs between the definition of the run and today's."""
-    if context.was is None or context.today is None:
+def settings_drift(context: Context) -> Iterator[str]:
+    """Yield which settings of the definition differ between the run and today's `msgrun.toml`."""
+    if context.was is None or context.today is None or context.run is None:
         return
-    number = context.run.id if context.run else 0
-    then, now = context.was, context.today.frozen
-    for name, old in _settings(then).items():
-        new = _settings(now).get(name)
+    then, now = _settings(context.was), _settings(context.today.frozen)
+    for name in sorted({*then, *now}):
+        old, new = then.get(name), now.get(name)
         if old != new:
-            yield f"{name}: {old!r} in run {number}, {new!r} today"
-    if context.today.fault is None:
-        for part in sorted({*then.templates, *now.templates}):
-            if then.templates.get(part, ("", ""))[1] != now.templates.get(part, ("", ""))[1]:
-                yield f"the {part} template has changed since run {number}"
+            has = f"run {context.run.id} had {old!r}; msgrun.toml has {new!r} now"
+            yield f"{name}: {has}"
+
+
+def template_drift(context: Context) -> Iterator[str]:
+    """Yield which templates differ between the run and today's files."""
+    today, run = context.today, context.run
+    if context.was is None or today is None or today.fault is not None or run is None:
+        return
+    then, now = context.was.templates, today.frozen.templates
+    for part in sorted({*then, *now}):
+        old, new = then.get(part, ("", ""))[1], now.get(part, ("", ""))[1]
+        if old == new:
+            continue
+        if max(len(old), len(new)) <= _SHORT and "\n" not in old + new:
+            yield f"{part}: run {run.id} had {old!r}; it is {new!r} now"
+        else:
+            yield f"{part}: {_first_difference(old, new, run.id)}"
+
+
+def _first_difference(old: str, new: str, run: int) -> str:
+    """Return the first line in which two templates differ, as it was and as it is."""
+    before, after = old.splitlines(), new.splitlines()
+    for number, (then, now) in enumerate(zip_longest(before, after), 1):
+        if then != now:
+            pairs = enumerate(zip(then or "", now or "", strict=False))
+            place = next((place for place, (a, b) in pairs if a != b), 0)
+            was = "no such line" if then is None else repr(_part(then, place))
+            has = "is gone" if now is None else f"is {_part(now, place)!r}"
+            return f"line {number}: run {run} had {was}; it {has} now"
+    return f"differs from that of run {run} in line ends only"
+
+
+def _part(line: str, place: int) -> str:
+    """Return a line, of a long one what stands around `place`."""
+    start = max(0, min(place - _SHORT // 3, len(line) - _SHORT))
+    cut = line[start : start + _SHORT]
+    return f"{'…' if start else ''}{cut}{'…' if start + _SHORT < len(line) else ''}"
 
 
 def _settings(frozen: Frozen) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from msgrun.doctor.addresses import check_address
 from msgrun.doctor.composing import Composing
 from msgrun.doctor.context import Asked, choose
+from msgrun.doctor.deadline import Deadline
 from msgrun.doctor.domains import check_domains
 from msgrun.doctor.findings import (
     Case,
@@ -18,20 +19,22 @@ from msgrun.doctor.findings import (
     Stage,
     Status,
     crashed,
-    first_cause,
     in_order,
     of_error,
 )
 from msgrun.doctor.invoices import check_invoice
 from msgrun.doctor.names import Names
 from msgrun.doctor.readiness import check_everything
+from msgrun.doctor.record import record_of
 from msgrun.doctor.sender import check_sender_domain
 from msgrun.doctor.sending import check_message, check_run
 from msgrun.doctor.servers import Servers
 from msgrun.doctor.situation import Question, read_questions, read_subject
 from msgrun.doctor.standing import check_cluster, check_customer
+from msgrun.doctor.suppression import suppress
 from msgrun.doctor.unknown import no_customer, which_customer
-from msgrun.errors import DatabaseError, ExitCode, NotFoundError, SourceError
+from msgrun.doctor.verdict import cause_of, exit_code_of_all, sentence, speaker_of, summed_up
+from msgrun.errors import DatabaseError, MsgrunError, NotFoundError, SourceError
 from msgrun.suggest import did_you_mean
 from msgrun.workspace import Workspace
 
@@ -61,6 +64,7 @@ def diagnose(
     period: str | None = None,
     offline: bool = False,
     names: Names | None = None,
+    deadline: Deadline | None = None,
 ) -> Report:
     """Say why a customer did not receive a message, or, without one, whether all is ready.
 
@@ -76,13 +80,20 @@ def diagnose(
         period: likewise.
         offline: leave the mail servers and the name service alone.
         names: asks the name service; None for one of its own.
+        deadline: after it nobody outside is asked any more; what is left then is unknown.
 
     Raises:
         NotFoundError: no such definition, run or cluster. (An unknown customer is a finding.)
         UsageError: `period` names no period.
     """
     asked = Asked(today, definition, run, cluster, period)
-    servers = Servers(workspace, offline=offline, names=names)
+    servers = Servers(workspace, offline=offline, names=names, deadline=deadline)
+    report = _examined(workspace, customer, servers, asked)
+    return suppress(report, workspace.config.doctor.suppress, today)
+
+
+def _examined(workspace: Workspace, customer: str | None, servers: Servers, asked: Asked) -> Report:
+    """Ask every check, whatever of it is suppressed."""
     try:
         workspace.database.ensure()
         if customer is None:
@@ -92,13 +103,24 @@ def diagnose(
     except (DatabaseError, SourceError) as error:
         default = "MR006" if isinstance(error, SourceError) else "MR001"
         fault = of_error(error, Stage.ENVIRONMENT, default)
-        rest = check_everything(workspace, servers, asked, fault)
-        return replace(rest, customer=customer, verdict=f"Not determinable: {fault.cause}")
+        return _without_data(workspace, customer, servers, asked, fault)
+    except MsgrunError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the servers can be looked at all the same
+        return _without_data(workspace, customer, servers, asked, crashed(Stage.ENVIRONMENT, error))
     if isinstance(read, Report):
         return read
     if not read:  # there is no definition at all
         return replace(check_everything(workspace, servers, asked), customer=customer)
     return _report(read, [_case(workspace, each, servers) for each in read])
+
+
+def _without_data(
+    workspace: Workspace, customer: str | None, servers: Servers, asked: Asked, fault: Finding
+) -> Report:
+    """Look at what can be looked at when the data cannot be read."""
+    rest = check_everything(workspace, servers, asked, fault)
+    return replace(rest, customer=customer, verdict=f"Not determinable: {fault.cause}")
 
 
 def _read(
@@ -155,14 +177,13 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
             findings += check(question, servers)
         except Exception as error:  # noqa: BLE001 - one check must not hide the others
             findings.append(crashed(stage, error))
-    sent = any(each.code == "MR508" for each in findings)
-    if sent:
+    if question.accepted:
         findings = [_not_the_cause(each) for each in findings]
     ordered = in_order(findings)
-    cause = next((e for e in ordered if e.code == "MR508"), None) if sent else first_cause(ordered)
+    cause = cause_of(ordered)
     context = question.context
     return Case(
-        verdict=_sentence(cause),
+        verdict=sentence(cause),
         primary=cause.code if cause else "",
         invoice=question.label or None,
         invoice_id=question.verdict.invoice,
@@ -170,6 +191,7 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
         run=context.run.id if context.run else None,
         period=context.period,
         findings=ordered,
+        record=record_of(question),
     )
 
 
@@ -180,32 +202,16 @@ def _not_the_cause(finding: Finding) -> Finding:
     return finding
 
 
-_OPENINGS: Final = {"MR508": "Sent", "MR507": "In doubt", "MR505": "Waiting", "MR511": "Redirected"}
-
-
-def _sentence(cause: Finding | None) -> str:
-    if cause is None:
-        return "Nothing is wrong: every check passed, or was left out"
-    if cause.status in {Status.UNKNOWN, Status.CRASHED}:
-        return f"Not determinable: {cause.cause}"
-    return f"{_OPENINGS.get(cause.code, 'Not sent')}: {cause.cause}"
-
-
 def _report(questions: Sequence[Question], cases: Sequence[Case]) -> Report:
     """Sum up the cases; the first that went wrong speaks for all."""
     subject = questions[0].subject.customer
-    findings = in_order(finding for case in cases for finding in case.findings)
-    wrong = [case for case in cases if not case.sent]
-    speaker = (wrong or list(cases))[0]
-    verdict = speaker.verdict
-    if len(cases) > 1:
-        sent = len(cases) - len(wrong)
-        verdict = f"Sent: all {sent} messages" if not wrong else verdict
-        if wrong and sent:
-            verdict += f" ({sent} of {len(cases)} were sent)"
-    codes = [case.exit_code for case in cases]
-    known = (ExitCode.DOCTOR_ERRORS, ExitCode.DOCTOR_UNKNOWN)
-    exit_code = next((code for code in known if code in codes), ExitCode.DONE)
     return Report(
-        subject.code, subject.name, verdict, speaker.primary, findings, tuple(cases), exit_code
+        customer=subject.code,
+        name=subject.name,
+        verdict=summed_up(cases),
+        primary=speaker_of(cases).primary,
+        findings=in_order(finding for case in cases for finding in case.findings),
+        cases=tuple(cases),
+        exit_code=exit_code_of_all(cases),
+        addresses=frozenset(address for each in questions for address in each.addresses),
     )

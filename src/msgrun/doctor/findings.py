@@ -1,13 +1,17 @@
 """What the doctor says: findings, the cases they make up, and the report of both."""
 
 import re
+import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
 from msgrun.catalogue import CATALOGUE, CodeInfo, Severity
+from msgrun.doctor.record import Record
 from msgrun.errors import ExitCode, MsgrunError
+from msgrun.model import Customer
 
 
 class Status(StrEnum):
@@ -67,6 +71,8 @@ class Finding:
         cause: the finding as the end of the sentence "Not sent: …".
         decides: of what is unknown, whether it leaves the verdict open: False where the check
             could only have warned.
+        drift: those lines of the evidence that tell today's data from the run's own record.
+        trace: of a crashed check, for `--debug`.
     """
 
     stage: Stage
@@ -80,11 +86,18 @@ class Finding:
     refines: str | None = None
     cause: str = ""
     decides: bool = True
+    drift: tuple[str, ...] = ()
+    trace: str = field(default="", compare=False, repr=False)
 
     @property
     def base(self) -> str:
         """The code that the planner writes down for it."""
         return self.refines or self.code
+
+    def drifted(self, lines: Iterable[str]) -> "Finding":
+        """Return it with what the run had otherwise, as further evidence."""
+        lines = tuple(lines)
+        return replace(self, evidence=(*self.evidence, *lines), drift=(*self.drift, *lines))
 
 
 def found(
@@ -123,17 +136,11 @@ def found(
     )
 
 
-def passed(stage: Stage, *evidence: str, subject: str = "") -> Finding:
-    """Return the finding of a check that is in order."""
-    return Finding(
-        stage,
-        Status.PASS,
-        "",
-        stage.capitalize(),
-        "none",
-        tuple(filter(None, evidence)),
-        "",
-        subject,
+def passed(stage: Stage, *evidence: str, subject: str = "", drift: Iterable[str] = ()) -> Finding:
+    """Return the finding of a check that is in order, though the run may have seen otherwise."""
+    seen = tuple(filter(None, evidence))
+    return Finding(stage, Status.PASS, "", stage.capitalize(), "none", seen, "", subject).drifted(
+        drift
     )
 
 
@@ -145,7 +152,8 @@ def skipped(stage: Stage, reason: str, subject: str = "") -> Finding:
 def crashed(stage: Stage, error: Exception) -> Finding:
     """Return MR090 for a check that ended with a programming error."""
     text = f"{type(error).__name__}: {error}"
-    return found("MR090", stage, text, status=Status.CRASHED)
+    finding = found("MR090", stage, text, status=Status.CRASHED)
+    return replace(finding, trace="".join(traceback.format_exception(error)))
 
 
 def of_error(error: MsgrunError, stage: Stage, default: str, subject: str = "") -> Finding:
@@ -171,6 +179,33 @@ class StageResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A finding that is known and accepted (`[[doctor.suppress]]`); it decides nothing.
+
+    Attributes:
+        until: the last day on which it is suppressed; None for no end.
+    """
+
+    finding: Finding
+    reason: str
+    until: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A suppression that would hide a finding, but whose last day has passed.
+
+    Attributes:
+        customer: its pattern of customer codes.
+    """
+
+    code: str
+    customer: str
+    reason: str
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One invoice under one definition: its own verdict and findings.
 
@@ -180,6 +215,8 @@ class Case:
         invoice_id: the source's id of it.
         run: number of the run looked at; None where there is none.
         period: label of the period looked at; "" where there is none.
+        suppressed: findings that are known and accepted; not among `findings`.
+        record: what the ledger has of the message and its run.
     """
 
     verdict: str
@@ -190,6 +227,8 @@ class Case:
     run: int | None
     period: str
     findings: tuple[Finding, ...]
+    suppressed: tuple[Suppressed, ...] = ()
+    record: Record = field(default_factory=Record)
 
     @property
     def sent(self) -> bool:
@@ -213,6 +252,10 @@ class Report:
         primary: the code of the first cause; "" where there is none.
         findings: of all cases, each once, in the order of stages.
         cases: one for each definition and invoice.
+        suppressed: of all cases, each once; not among `findings`.
+        expired: suppressions that no longer hold.
+        candidates: the customers that a part of a name may mean, when there are several.
+        addresses: every address that the customer's data names; `--mask` hides them.
     """
 
     customer: str | None
@@ -222,6 +265,10 @@ class Report:
     findings: tuple[Finding, ...]
     cases: tuple[Case, ...] = field(default=())
     exit_code: int = ExitCode.DONE
+    suppressed: tuple[Suppressed, ...] = ()
+    expired: tuple[Expired, ...] = ()
+    candidates: tuple[Customer, ...] = ()
+    addresses: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def stages(self) -> list[StageResult]:

@@ -5,16 +5,15 @@ from typing import Any, Final
 
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
 from msgrun.doctor.servers import Servers
-from msgrun.doctor.situation import Question, RunFacts
+from msgrun.doctor.situation import HANDED_OVER, Question, RunFacts
 from msgrun.doctor.words import instant, start_command
 from msgrun.ledger.rows import MessageRow
 from msgrun.model import Stage as Step
-from msgrun.states import HOLDING, LIVE, UNSENT, MessageState, RunStatus
+from msgrun.states import LIVE, UNSENT, MessageState, RunStatus
 from msgrun.transport.answers import classify
 
 _M: Final = MessageState
 _AT_REST: Final = frozenset({RunStatus.STOPPED, RunStatus.PAUSED, RunStatus.CANCELLED})
-_HANDED: Final = frozenset({_M.SENT, _M.BOUNCED})
 
 
 def check_run(question: Question, _servers: Servers) -> list[Finding]:
@@ -130,16 +129,11 @@ def _counts(run: RunFacts) -> str:
 
 def check_message(question: Question, _servers: Servers) -> list[Finding]:
     """Ask what became of the message with this invoice."""
-    row = question.row
-    if question.holder is not None and (row is None or row.state not in HOLDING):
-        row = question.holder
-    rehearsal = question.rehearsal
-    if row is None and rehearsal is not None and rehearsal.state in _HANDED:
-        return [_redirected(question, rehearsal)]
+    row = question.speaker
     if row is None:
         return [skipped(Stage.MESSAGE, "not reached: no run has a message with it")]
     run = question.runs[row.run_id]
-    if run.row.selection.redirect_to is not None and row.state in _HANDED:
+    if run.row.selection.redirect_to is not None and row.state in HANDED_OVER:
         return [_redirected(question, row)]
     says = {
         _M.SENT: _sent,

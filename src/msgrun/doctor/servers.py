@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
+from msgrun.doctor.deadline import Deadline
+from msgrun.doctor.findings import Finding, Stage, Status, crashed, found, passed, skipped
 from msgrun.doctor.names import Names
 from msgrun.errors import ConfigError, PreflightError
 from msgrun.ledger.rows import Frozen
 from msgrun.transport.answers import classify
+from msgrun.transport.patience import LookupLoop
 from msgrun.transport.probe import ProbeReport, probe
 from msgrun.transport.server import ServerSettings, Step
 from msgrun.workspace import Workspace
@@ -35,12 +37,22 @@ class Servers:
     Args:
         offline: whether to leave them alone.
         names: asks the name service; None for one of its own.
+        deadline: after it no server is asked any more; None to ask all.
     """
 
-    def __init__(self, workspace: Workspace, *, offline: bool, names: Names | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        offline: bool,
+        names: Names | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
         self.offline = offline
         self.workspace = workspace
-        self.names = names or Names(workspace.config.doctor.nameserver, offline=offline)
+        nameserver = workspace.config.doctor.nameserver
+        self.names = names or Names(nameserver, offline=offline, deadline=deadline)
+        self._deadline = deadline
         self._seen: dict[tuple[str, str], Sight] = {}
 
     def of_definition(self, frozen: Frozen) -> Sight:
@@ -56,7 +68,10 @@ class Servers:
         """Return what is known of a server, asked on behalf of a sender."""
         key = (name, sender or "")
         if key not in self._seen:
-            self._seen[key] = self._look(name, sender)
+            try:
+                self._seen[key] = self._look(name, sender)
+            except Exception as error:  # noqa: BLE001 - others ask for the same sight
+                self._seen[key] = Sight((crashed(Stage.SMTP, error),))
         return self._seen[key]
 
     def _look(self, name: str, sender: str | None) -> Sight:
@@ -81,18 +96,32 @@ class Servers:
         return self._ask(settings, sender)
 
     def _ask(self, settings: ServerSettings, sender: str | None) -> Sight:
-        limit = PATIENCE * settings.timeout
+        patience = PATIENCE * settings.timeout
+        limit = patience if self._deadline is None else self._deadline.left(patience)
         try:
-            report = asyncio.run(_bounded(settings, sender, limit))
+            if limit <= 0:
+                raise TimeoutError
+            with asyncio.Runner(loop_factory=LookupLoop) as runner:
+                report = runner.run(_bounded(settings, sender, limit))
         except TimeoutError:
-            text = f"{_where(settings)}: the dialogue was not over after {limit:g} s"
-            remedy = "try again; `--offline` leaves the server out"
-            unknown = found(
-                "MR091", Stage.SMTP, text, status=Status.UNKNOWN, remedy=remedy,
-                subject=settings.name, cause="the mail server is too slow to tell whether it works",
-            )  # fmt: skip
-            return Sight((unknown,))
+            return Sight((_too_slow(settings, limit, whole=limit < patience),))
         return Sight(tuple(_findings(settings, report)), report)
+
+
+def _too_slow(settings: ServerSettings, limit: float, *, whole: bool) -> Finding:
+    """Return MR091; `whole` where the time of the whole command was over first."""
+    told = f"the dialogue was not over after {limit:.3g} s"
+    remedy = "try again; `--offline` leaves the server out"
+    cause = "the mail server is too slow to tell whether it works"
+    if whole:
+        told = f"{told}, the time of the whole command" if limit > 0 else "not asked"
+        told += "; --timeout is over"
+        remedy = "give more time with `--timeout SECONDS`; `--offline` leaves the server out"
+        cause = "the time was over before the mail server had told whether it works"
+    return found(
+        "MR091", Stage.SMTP, f"{_where(settings)}: {told}", status=Status.UNKNOWN, remedy=remedy,
+        subject=settings.name, cause=cause,
+    )  # fmt: skip
 
 
 async def _bounded(settings: ServerSettings, sender: str | None, limit: float) -> ProbeReport:

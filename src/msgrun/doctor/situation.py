@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
@@ -13,8 +13,11 @@ from msgrun.ledger import runs, views, workers
 from msgrun.ledger.rows import MessageRow, RunRow, Summary, WorkerRow
 from msgrun.model import Customer, Invoice, MessageContext, Selection
 from msgrun.source import Snapshot
-from msgrun.states import HOLDING, LIVE
+from msgrun.states import HOLDING, LIVE, MessageState
 from msgrun.workspace import Workspace
+
+HANDED_OVER: Final = frozenset({MessageState.SENT, MessageState.BOUNCED})
+"""States of a message that a server has accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,34 @@ class Question:
     def blocked(self) -> frozenset[str]:
         """The codes of all rules that exclude it today."""
         return frozenset(self.verdict.blocked_by)
+
+    @property
+    def speaker(self) -> MessageRow | None:
+        """The message that decides: the run's own, unless another run holds the invoice.
+
+        A redirected one speaks only where there is no other.
+        """
+        row = self.row
+        if self.holder is not None and (row is None or row.state not in HOLDING):
+            return self.holder
+        if row is None and self.rehearsal is not None and self.rehearsal.state in HANDED_OVER:
+            return self.rehearsal
+        return row
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address that the customer has or had."""
+        rows = (self.row, self.holder, self.rehearsal)
+        written = (to.address for row in rows if row is not None for to in row.recipients)
+        return frozenset((*(address for _, address in self.subject.addresses), *written))
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the ledger says that the server accepted the message for the customer."""
+        row = self.speaker
+        if row is None or row.state is not MessageState.SENT:
+            return False
+        return self.runs[row.run_id].row.selection.redirect_to is None
 
     @property
     def run(self) -> RunFacts | None:

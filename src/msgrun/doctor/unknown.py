@@ -1,6 +1,7 @@
 """What the doctor says when it cannot begin: unknown customer (MR101), bad settings (MR005)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, func, select
 
@@ -8,7 +9,7 @@ from msgrun.doctor.findings import Report, Stage, found
 from msgrun.errors import ConfigError, ExitCode
 from msgrun.ledger import views
 from msgrun.model import Customer
-from msgrun.source import Snapshot
+from msgrun.source import FOUND_AT_MOST, Snapshot
 from msgrun.workspace import Workspace
 
 _SHOWN = 5
@@ -45,8 +46,10 @@ def _no_customer(
 def which_customer(text: str, people: Sequence[Customer]) -> Report:
     """Return MR101 with the customers that a part of a name may mean."""
     shown = [f"{each.code} {each.name}" for each in people]
-    verdict = f"Which one? {len(people)} customers match '{text}'"
-    return _report(text, verdict, shown, "")
+    number = str(len(people)) if len(people) < FOUND_AT_MOST else f"At least {len(people)}"
+    verdict = f"Which one? {number} customers match '{text}'"
+    report = _report(text, verdict, shown, "")
+    return replace(report, candidates=tuple(people))
 
 
 def _report(text: str, verdict: str, evidence: Sequence[str], near: str) -> Report:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, or_
 
@@ -20,7 +21,10 @@ from msgrun.source.mapping import (
 )
 from msgrun.source.snapshot import Snapshot, take, transaction
 
-__all__ = ["Snapshot", "Source"]
+__all__ = ["FOUND_AT_MOST", "Snapshot", "Source"]
+
+FOUND_AT_MOST: Final = 20
+"""So many customers are found by a part of their name."""
 
 
 class Source:
@@ -106,7 +110,7 @@ class Source:
         return loading.invoices(connection, self._relation(connection, "invoices"), unique)
 
     def find_customers(
-        self, connection: Connection, text: str, *, limit: int = 20
+        self, connection: Connection, text: str, *, limit: int = FOUND_AT_MOST
     ) -> list[Customer]:
         """Return the customers that `text` may mean.
 

@@ -88,8 +88,10 @@ async def probe(
     try:
         if sender is not None:
             await _envelope(session, steps, sender, recipient, message_size)
-    finally:
-        await session.quit()
+    except BaseException:
+        session.abort()  # the time is over: no goodbye
+        raise
+    await session.quit()
     return ProbeReport(
         settings.name, _complete(steps, settings), session.size_limit, session.smtputf8
     )

@@ -1,9 +1,19 @@
 """The doctor's report as text, and as JSON: the verdict first, then the stages."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from msgrun.doctor.findings import Case, Finding, Report, Stage, Status, stage_results
+from msgrun.doctor.findings import (
+    Case,
+    Finding,
+    Report,
+    Stage,
+    Status,
+    Suppressed,
+    stage_results,
+)
+from msgrun.model import Customer
 from msgrun.ui.text import Part, Printer, plural
 
 _SCHEMA: Final = 1
@@ -22,16 +32,40 @@ _MARGIN: Final = " " * (_WIDTH + 6)
 def print_report(printer: Printer, report: Report, *, verbose: bool = False) -> None:
     """Print a report; with `verbose` every check that passed, too."""
     single = report.cases[0] if len(report.cases) == 1 else None
-    printer.line((_heading(report, single), "bold"))
-    printer.line((report.verdict, _verdict_style(report)))
+    printer.hanging((), (_heading(report, single), "bold"))
+    printer.hanging((), (report.verdict, _verdict_style(report)))
+    if report.candidates:
+        _print_candidates(printer, report.candidates)
+        return
     if len(report.cases) > 1:
         for case in report.cases:
             printer.line()
-            printer.line((_of_case(case), "bold"), f": {case.verdict}")
+            printer.hanging((), (_of_case(case), "bold"), f": {case.verdict}")
             _print_findings(printer, case.findings, verbose=verbose)
+            _print_suppressed(printer, case.suppressed, verbose=verbose)
+        printer.line()
     else:
         _print_findings(printer, report.findings, verbose=verbose)
-    printer.line(_last_line(report, verbose=verbose))
+        _print_suppressed(printer, report.suppressed, verbose=verbose)
+    for each in report.expired:
+        told = f"the suppression of {each.code} for '{each.customer}' expired on {each.until}"
+        printer.hanging((("! ", "yellow"),), f"{told}: {each.reason}")
+    printer.hanging((), _last_line(report, verbose=verbose))
+
+
+def _print_candidates(printer: Printer, people: Sequence[Customer]) -> None:
+    printer.line()
+    rows = [(each.code, each.name, each.cluster or "–") for each in people]
+    printer.table(("code", "name", "cluster"), rows)
+    printer.line()
+    printer.line("next: msgrun doctor CODE")
+
+
+def _print_suppressed(printer: Printer, suppressed: Sequence[Suppressed], *, verbose: bool) -> None:
+    for each in suppressed if verbose else ():
+        _print_finding(printer, replace(each.finding, remedy=""), each.finding.stage, hidden=True)
+        until = f" until {each.until}" if each.until else ""
+        printer.hanging((_MARGIN,), (f"suppressed{until}: ", "dim"), each.reason)
 
 
 def _heading(report: Report, case: Case | None) -> str:
@@ -57,23 +91,27 @@ def _print_findings(printer: Printer, findings: Sequence[Finding], *, verbose: b
     for stage in stage_results(findings):
         own = [each for each in findings if each.stage is stage.stage]
         notable = [
-            each for each in own if each.status not in {Status.PASS, Status.SKIPPED} or each.code
+            each
+            for each in own
+            if each.status not in {Status.PASS, Status.SKIPPED} or each.code or each.drift
         ]
         shown = own if verbose else notable or own[:1]
         for place, finding in enumerate(shown):
             _print_finding(printer, finding, stage.stage if place == 0 else "", verbose=verbose)
 
 
-def _print_finding(printer: Printer, finding: Finding, name: str, *, verbose: bool) -> None:
-    sign, style = _SIGNS[finding.status]
+def _print_finding(
+    printer: Printer, finding: Finding, name: str, *, verbose: bool = False, hidden: bool = False
+) -> None:
+    sign, style = _SIGNS[Status.SKIPPED if hidden else finding.status]
     first, *further = finding.evidence or (finding.title,)
     code: tuple[Part, ...] = (((finding.code), "bold"), "  ") if finding.code else ()
-    printer.line("  ", (sign, style), f" {name:<{_WIDTH}}  ", *code, first)
-    if finding.code or verbose:
-        for line in further:
-            printer.line(_MARGIN, line)
+    printer.hanging(("  ", (sign, style), f" {name:<{_WIDTH}}  "), *code, first)
+    for line in further:
+        if finding.code or verbose or line in finding.drift:
+            printer.hanging((_MARGIN,), line)
     if finding.remedy and finding.code:
-        printer.line(_MARGIN, ("remedy: ", "dim"), finding.remedy)
+        printer.hanging((_MARGIN, ("remedy: ", "dim")), finding.remedy)
 
 
 def _last_line(report: Report, *, verbose: bool) -> str:
@@ -85,6 +123,7 @@ def _last_line(report: Report, *, verbose: bool) -> str:
         if counted[Status.UNKNOWN] + counted[Status.CRASHED]
         else "",
         f"{counted[Status.PASS]} passed" + ("" if verbose else " (-v shows them)"),
+        f"{len(report.suppressed)} suppressed" if report.suppressed else "",
         f"msgrun explain {report.primary}" if report.primary else "",
     ]
     return " · ".join(filter(None, told))
@@ -101,6 +140,20 @@ def report_document(report: Report) -> dict[str, Any]:
         "findings": [_finding(each) for each in report.findings],
         "stages": _stages(report.findings),
         "cases": [_case(each) for each in report.cases],
+        "suppressed": [_suppressed(each) for each in report.suppressed],
+        "expired_suppressions": [
+            {
+                "code": each.code,
+                "customer": each.customer,
+                "reason": each.reason,
+                "until": each.until.isoformat(),
+            }
+            for each in report.expired
+        ],
+        "candidates": [
+            {"code": each.code, "name": each.name, "cluster": each.cluster}
+            for each in report.candidates
+        ],
     }
 
 
@@ -115,7 +168,13 @@ def _case(case: Case) -> dict[str, Any]:
         "period": case.period or None,
         "findings": [_finding(each) for each in case.findings],
         "stages": _stages(case.findings),
+        "suppressed": [_suppressed(each) for each in case.suppressed],
     }
+
+
+def _suppressed(each: Suppressed) -> dict[str, Any]:
+    until = each.until.isoformat() if each.until else None
+    return {**_finding(each.finding), "reason": each.reason, "until": until}
 
 
 def _stages(findings: Sequence[Finding]) -> list[dict[str, Any]]:

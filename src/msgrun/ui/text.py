@@ -41,6 +41,7 @@ _SEQUENCES: Final = re.compile(
     r"|\x1b[ -/]*[0-~]",
     re.DOTALL,
 )
+_NARROW: Final = 20  # columns; below that breaking lines helps nobody
 _JOINERS: Final = "\u200c\u200d"  # some scripts cannot be written without them
 
 
@@ -87,8 +88,27 @@ class Printer:
 
     def line(self, *parts: Part) -> None:
         """Print one line; every part goes through `safe`."""
+        self._print(assemble(*parts))
+
+    def hanging(self, lead: Sequence[Part], *parts: Part) -> None:
+        """Print a line that a terminal breaks between words, its further lines below the first.
+
+        Args:
+            lead: stands before the first line; what follows it is set in by its width.
+            parts: the line itself; every part goes through `safe`, as of the lead.
+        """
+        first, text = assemble(*lead), assemble(*parts)
+        width = self.console.width - first.cell_len
+        if not self.is_terminal or width < _NARROW:
+            self._print(first + text)
+            return
+        for place, line in enumerate(text.wrap(self.console, width)):
+            line.rstrip()
+            self._print((first if place == 0 else Text(" " * first.cell_len)) + line)
+
+    def _print(self, text: Text) -> None:
         try:
-            self.console.print(assemble(*parts), soft_wrap=True)
+            self.console.print(text, soft_wrap=True)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
