@@ -33,6 +33,8 @@ CHECKS: dict[Stage, tuple[object, str]] = {
     Stage.RUN: (diagnosis, "check_run"),
     Stage.MESSAGE: (diagnosis, "check_message"),
     Stage.SMTP: (servers, "probe"),
+    Stage.DOMAIN: (diagnosis, "check_domains"),
+    Stage.SENDER: (diagnosis, "check_sender_domain"),
 }
 
 
