@@ -72,9 +72,9 @@ def _register(world: World) -> None:
 
 @contextmanager
 def unreadable_document(world: World) -> Iterator[None]:
-    """Give the document a file that exists and cannot be read, not even by root: a folder."""
-    (world.folder / "locked.pdf").mkdir()
-    world.change("documents", content=None, path="locked.pdf")
+    """Give the document a file that not even root can open: a link to itself."""
+    (world.folder / "loop.pdf").symlink_to(world.folder / "loop.pdf")
+    world.change("documents", content=None, path="loop.pdf")
     yield
 
 
@@ -85,9 +85,15 @@ def _secured(
     host: str = "127.0.0.1",
     days: tuple[int, int] = (-1, 365),
     known: bool = True,
+    implicit: bool = False,
     **server: Any,
 ) -> Iterator[None]:
-    """Run a server with STARTTLS and a certificate; the client trusts another authority or this."""
+    """Run a server with TLS and a certificate by an authority that the client knows, or does not.
+
+    Args:
+        implicit: whether TLS comes first.
+        server: settings that differ.
+    """
     authority, trusted = trustme.CA(), trustme.CA()
     now = datetime.now(UTC)
     certificate = authority.issue_cert(
@@ -99,7 +105,8 @@ def _secured(
     certificate.configure_cert(context)
     file = world.folder / "ca.pem"
     (authority if known else trusted).cert_pem.write_to_path(os.fspath(file))
-    scripted = ScriptedServer({}, (*PLAIN, "STARTTLS"), context)
+    offered = PLAIN if implicit else (*PLAIN, "STARTTLS")
+    scripted = ScriptedServer({}, offered, context, implicit)
     with serving(scripted):
         world.server |= {"port": scripted.port, "security": "starttls", "ca_file": "ca.pem"}
         world.server |= server
@@ -134,6 +141,16 @@ def unknown_issuer(world: World) -> AbstractContextManager[None]:
 def unchecked_certificate(world: World) -> AbstractContextManager[None]:
     """Switch the check of the certificate off."""
     return _secured(world, verify=False)
+
+
+def starttls_server_meant_as_tls(world: World) -> AbstractContextManager[None]:
+    """Set the mode of port 465 for a server with STARTTLS."""
+    return _secured(world, security="tls")
+
+
+def tls_server_meant_as_starttls(world: World) -> AbstractContextManager[None]:
+    """Set the mode of port 587 for a server that begins with TLS and waits for it."""
+    return _secured(world, implicit=True, security="starttls", timeout=0.5)
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgrun.compose.attachments import check_document
-from msgrun.compose.render import RunInfo, SenderInfo
+from msgrun.compose.render import Rendered, RunInfo, SenderInfo
+from msgrun.doctor.asking import sight_of
 from msgrun.doctor.context import Context
 from msgrun.doctor.findings import Finding, Stage, Status, found, of_error, passed, skipped
 from msgrun.doctor.servers import Servers
@@ -16,6 +17,10 @@ from msgrun.ledger.rows import Frozen
 from msgrun.model import Document, MessageContext, Selection
 from msgrun.preflight import check_sender, try_compose
 from msgrun.workspace import Revision, Workspace
+
+_HOLDER: Final = "{{"
+_BEFORE: Final = 20
+_EXCERPT: Final = 80
 
 
 class Composing:
@@ -56,7 +61,8 @@ class Composing:
             )
         except ComposeError as error:
             return [_composing(error, Stage.TEMPLATE, context.name)]
-        return [passed(Stage.TEMPLATE, f"subject: {rendered.subject}", subject=context.name)]
+        summary = passed(Stage.TEMPLATE, f"subject: {rendered.subject}", subject=context.name)
+        return [summary, *_left_over(rendered, context)]
 
     def check_documents(self, question: Question, servers: Servers) -> list[Finding]:
         """Look at each wanted document, then compose the whole message and throw it away."""
@@ -104,7 +110,7 @@ class Composing:
             if error.finding[:3] not in {"MR3", "MR1", "MR2"}:
                 yield _composing(error, Stage.DOCUMENTS, question.label)
             return
-        report = servers.of_definition(context.frozen).report
+        report = sight_of(question, servers).report
         limit = report.size_limit if report else None
         if limit and size > limit:
             text = f"the message has {size} bytes, the server takes {limit}"
@@ -153,6 +159,23 @@ def compiled(workspace: Workspace, context: Context) -> tuple[list[Finding], Rev
         if finding.code != "MR301":
             return [skipped(Stage.TEMPLATE, "the definition's sender is not known")], None
         return [finding], None
+
+
+def _left_over(rendered: Rendered, context: Context) -> Iterator[Finding]:
+    """Yield MR305 for each part in which a place holder is left over as it was written."""
+    parts = {"subject": rendered.subject, "text": rendered.text, "html": rendered.html}
+    for part, words in parts.items():
+        for number, line in enumerate((words or "").splitlines(), 1):
+            if _HOLDER in line:
+                place = max(0, line.index(_HOLDER) - _BEFORE)
+                excerpt = line[place : place + _EXCERPT]
+                yield found(
+                    "MR305", Stage.TEMPLATE,
+                    f"the {part}, line {number}, still holds '{_HOLDER}': {excerpt!r}",
+                    status=Status.WARN, subject=context.name,
+                    remedy=f"correct the {part} of [definitions.{context.name}] at that place",
+                )  # fmt: skip
+                break
 
 
 def _nobodys_key(context: Context, key: str, keys: Mapping[str, int]) -> Finding:

@@ -21,7 +21,7 @@ from msgrun.doctor.findings import (
     passed,
     skipped,
 )
-from msgrun.doctor.servers import Servers
+from msgrun.doctor.servers import Letter, Servers
 from msgrun.errors import DatabaseError, NotFoundError, PreflightError, SourceError, UsageError
 from msgrun.planning.draft import draft_run
 from msgrun.preflight import Note, check_draft, check_funnel
@@ -76,7 +76,7 @@ def _guarded(stage: Stage, check: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _server(servers: Servers, name: str, sender: str | None) -> list[Finding]:
-    return list(servers.named(name, sender).findings)
+    return list(servers.named(name, Letter(sender)).findings)
 
 
 def _readable_fault(finding: Finding) -> bool:

@@ -1,9 +1,10 @@
 """The mail server's part: each server and sender is asked once, by the sender's own code."""
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
+from msgrun.catalogue import CATALOGUE
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
 from msgrun.errors import ConfigError, PreflightError
 from msgrun.ledger.rows import Frozen
@@ -14,6 +15,10 @@ from msgrun.workspace import Workspace
 
 PATIENCE: Final = 2
 """The whole dialogue may take so many times the server's `timeout`; then it is unknown."""
+
+
+_OF_THE_MESSAGE: Final = frozenset({"MR405", "MR107", "MR109", "MR203"})
+"""What the probe tells of a message before it asks the server; other checks have told it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,23 @@ class Sight:
     report: ProbeReport | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a server is asked about: from whom, to whom, how large; nothing of it is sent.
+
+    Attributes:
+        sender: for MAIL; None leaves MAIL and RCPT out.
+        recipient: for RCPT; None leaves RCPT out.
+        size: bytes, held against the server's SIZE; None where it is not known.
+    """
+
+    sender: str | None = None
+    recipient: str | None = None
+    size: int | None = None
+
+
 class Servers:
-    """Asks mail servers up to MAIL FROM; nothing is ever sent.
+    """Asks mail servers up to RCPT; nothing is ever sent.
 
     Args:
         offline: whether to leave them alone.
@@ -37,34 +57,41 @@ class Servers:
 
     def __init__(self, workspace: Workspace, *, offline: bool) -> None:
         self.offline = offline
-        self._workspace = workspace
-        self._seen: dict[tuple[str, str], Sight] = {}
+        self.workspace = workspace
+        self._seen: dict[tuple[str, str, str], Sight] = {}
 
-    def of_definition(self, frozen: Frozen) -> Sight:
-        """Return what is known of the server that a definition's messages leave by."""
+    def of_letter(
+        self, frozen: Frozen, recipient: str | None = None, size: int | None = None
+    ) -> Sight:
+        """Return what is known of the server that a definition's messages leave by.
+
+        Args:
+            recipient: the customer's address, asked about once for each server and sender.
+            size: bytes of the message; only the first one counts.
+        """
         try:
-            sender = self._workspace.sender_of(frozen)
+            sender = self.workspace.sender_of(frozen)
         except PreflightError:
             reason = "the definition's sender is not known"
             return Sight((skipped(Stage.SMTP, reason, frozen.name),))
-        return self.named(sender.server, sender.address)
+        return self.named(sender.server, Letter(sender.address, recipient, size))
 
-    def named(self, name: str, sender: str | None) -> Sight:
-        """Return what is known of a server, asked on behalf of a sender."""
-        key = (name, sender or "")
+    def named(self, name: str, letter: Letter) -> Sight:
+        """Return what is known of a server, asked about a letter."""
+        key = (name, letter.sender or "", letter.recipient or "")
         if key not in self._seen:
-            self._seen[key] = self._look(name, sender)
+            self._seen[key] = self._look(name, letter)
         return self._seen[key]
 
-    def _look(self, name: str, sender: str | None) -> Sight:
-        server = self._workspace.config.servers.get(name)
+    def _look(self, name: str, letter: Letter) -> Sight:
+        server = self.workspace.config.servers.get(name)
         if server is None or not server.host or server.port is None:
             missing = "is not configured" if server is None else "has no host or no port"
             text = f"server '{name}' {missing}"
             remedy = f"set host and port under [servers.{name}]"
             return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
         try:
-            settings = self._workspace.server_settings(name)
+            settings = self.workspace.server_settings(name)
         except ConfigError as error:
             return Sight(
                 (found("MR601", Stage.SMTP, error.message, remedy=error.hint, subject=name),)
@@ -75,13 +102,18 @@ class Servers:
             return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
         if self.offline:
             return Sight((skipped(Stage.SMTP, "--offline: the server was not asked", name),))
-        return self._ask(settings, sender)
+        return self._ask(settings, letter)
 
-    def _ask(self, settings: ServerSettings, sender: str | None) -> Sight:
-        limit = PATIENCE * settings.timeout
+    def _ask(self, settings: ServerSettings, letter: Letter) -> Sight:
         try:
-            report = asyncio.run(_bounded(settings, sender, limit))
+            report = _probe(settings, letter)
+            told = report
+            if report.finding in _OF_THE_MESSAGE and letter.sender:
+                # No fault of the server's, which is still to be seen as far as it goes.
+                told = _probe(settings, Letter(letter.sender))
+            other = _other_mode(settings, told)
         except TimeoutError:
+            limit = PATIENCE * settings.timeout
             text = f"{_where(settings)}: the dialogue was not over after {limit:g} s"
             remedy = "try again; `--offline` leaves the server out"
             unknown = found(
@@ -89,12 +121,77 @@ class Servers:
                 subject=settings.name, cause="the mail server is too slow to tell whether it works",
             )  # fmt: skip
             return Sight((unknown,))
-        return Sight(tuple(_findings(settings, report)), report)
+        findings = _findings(settings, told)
+        if other is not None:
+            findings[0] = _with_other(findings[0], settings, *other)
+        return Sight(tuple(findings), report)
 
 
-async def _bounded(settings: ServerSettings, sender: str | None, limit: float) -> ProbeReport:
-    async with asyncio.timeout(limit):
-        return await probe(settings, sender=sender)
+def _probe(settings: ServerSettings, letter: Letter) -> ProbeReport:
+    """Walk through the dialogue within a limit.
+
+    Raises:
+        TimeoutError: it was not over then.
+    """
+
+    async def bounded() -> ProbeReport:
+        async with asyncio.timeout(PATIENCE * settings.timeout):
+            return await probe(
+                settings,
+                sender=letter.sender,
+                recipient=letter.recipient,
+                message_size=letter.size,
+            )
+
+    return asyncio.run(bounded())
+
+
+Security = Literal["starttls", "tls", "none"]
+
+
+def _other_mode(settings: ServerSettings, report: ProbeReport) -> tuple[Security, str] | None:
+    """Try the other TLS mode where the configured one does not seem to fit; say how it fared.
+
+    Nothing but EHLO is said there: no login, no sender.
+    """
+    failure = report.failure
+    if failure is None:
+        return None
+    silent = failure.reply is None and any("no banner" in each for each in failure.evidence)
+    if failure.finding != "MR606" and not (failure.finding == "MR605" and silent):
+        return None
+    if settings.security == "tls":
+        first: Security = "starttls"
+    elif settings.security == "none" and failure.reply is not None:
+        first = "starttls"  # the server spoke, and asked for it
+    else:
+        first = "tls"
+    trial = replace(settings, security=first, username=None, password=None)
+    try:
+        fault = _probe(trial, Letter()).failure
+    except TimeoutError:
+        return first, "was not over in time"
+    if fault is None:
+        return first, ""
+    return first, f"fails too, at {fault.stage}: {'; '.join(fault.evidence)}"
+
+
+def _with_other(
+    finding: Finding, settings: ServerSettings, mode: Security, fared: str
+) -> Finding:
+    """Add to a failure how the other TLS mode fared; where it works, that is the fault."""
+    tried = f'security = "{mode}" on port {settings.port}: {fared or "works"}'
+    finding = replace(finding, evidence=(*finding.evidence, tried))
+    if fared:
+        # A banner that is missing for another reason is not explained by a second failure.
+        return finding
+    remedy = f'set security = "{mode}" under [servers.{settings.name}]'
+    misfit = found(
+        "MR606", Stage.SMTP, *finding.evidence, remedy=remedy, subject=settings.name,
+        refines=None if finding.code == "MR606" else finding.code,
+        cause=f'security = "{settings.security}" does not fit port {settings.port}',
+    )  # fmt: skip
+    return misfit
 
 
 def _where(settings: ServerSettings) -> str:
@@ -104,8 +201,14 @@ def _where(settings: ServerSettings) -> str:
 def _findings(settings: ServerSettings, report: ProbeReport) -> list[Finding]:
     spent = sum(step.milliseconds for step in report.steps)
     findings = [_of_step(settings, step, Status.WARN) for step in report.warnings]
-    if report.failure is not None:
-        return [_of_step(settings, report.failure, Status.FAIL), *findings]
+    failure = report.failure
+    if failure is not None:
+        # For now, and so no fault that a person mends: greylisting, throttling.
+        for_now = failure.reply is not None and failure.reply.code < 500
+        entry = CATALOGUE.get(failure.finding)
+        passing = for_now and entry is not None and entry.severity == "warning"
+        status = Status.WARN if passing else Status.FAIL
+        return [_of_step(settings, failure, status), *findings]
     tls = next((s.evidence for s in report.steps if s.stage == "tls" and s.evidence), [])
     secured = "no TLS" if settings.security == "none" else (tls[0] if tls else "TLS")
     login = "AUTH ok, " if settings.username else ""
