@@ -41,6 +41,7 @@ class World:
     Attributes:
         definition: of the definition `monthly`; changed in place, then read by `workspace`.
         server: of the server `default`.
+        further: more definitions by name, `sections` any other tables of the file.
     """
 
     def __init__(self, database: Database, folder: Path) -> None:
@@ -49,7 +50,8 @@ class World:
         self.definition = dict(DEFINITION)
         self.further: dict[str, dict[str, Any]] = {}
         self.server = dict(SERVER)
-        self.sender = {"address": "billing@sender.test"}
+        self.sender: dict[str, Any] = {"address": "billing@sender.test"}
+        self.sections: dict[str, dict[str, Any]] = {}
         (folder / "monthly.txt").write_text("Dear {{ customer.name }}")
         for name, parent in (("All", None), ("Europe", "All"), ("DE", "Europe"), ("US", "All")):
             self.add("clusters", name=name, parent=parent)
@@ -92,6 +94,7 @@ class World:
             "senders.billing": self.sender,
             "definitions.monthly": self.definition,
             **{f"definitions.{name}": content for name, content in self.further.items()},
+            **self.sections,
         }
         lines = []
         for section, content in sections.items():

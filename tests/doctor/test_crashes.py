@@ -11,7 +11,7 @@ import pytest
 from doctor_world import World
 from msgrun.cli.app import run
 from msgrun.database import Database
-from msgrun.doctor import Finding, Report, Stage, Status, diagnosis, readiness, servers
+from msgrun.doctor import Finding, Report, Stage, Status, diagnosis, readiness
 from msgrun.doctor.composing import Composing
 from msgrun.states import RunStatus
 
@@ -32,7 +32,7 @@ CHECKS: dict[Stage, tuple[object, str]] = {
     Stage.DOCUMENTS: (Composing, "check_documents"),
     Stage.RUN: (diagnosis, "check_run"),
     Stage.MESSAGE: (diagnosis, "check_message"),
-    Stage.SMTP: (servers, "probe"),
+    Stage.SMTP: (dialogue, "probe"),
     Stage.DOMAIN: (diagnosis, "check_domains"),
     Stage.SENDER: (diagnosis, "check_sender_domain"),
 }

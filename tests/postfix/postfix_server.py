@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -64,6 +64,7 @@ error     unix  -  -  n  -    -  error
 retry     unix  -  -  n  -    -  error
 virtual   unix  -  n  n  -    -  virtual
 anvil     unix  -  -  n  -    1  anvil
+tlsmgr    unix  -  -  n  1000?  1  tlsmgr
 postlog   unix-dgram n  -  n  -  1  postlogd
 """
 
@@ -104,6 +105,15 @@ class Postfix:
         """Stop it; its processes are gone then."""
         self._postfix("stop")
 
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Restart it with settings that differ from the usual ones; {} for the usual ones.
+
+        A reload would keep the processes that are just serving somebody.
+        """
+        self.stop()
+        self._write_main(settings)
+        self.start()
+
     def drain(self) -> None:
         """Wait until the queue is empty: a message leaves it only when its mailbox has it."""
         wait_until(self._drained, lambda: f"the queue does not drain:\n{self.log[-4000:]}")
@@ -131,9 +141,16 @@ class Postfix:
             (self.root / name).mkdir(mode=0o755)
         shutil.chown(self.root / "data", "postfix")
         shutil.chown(self.root / "mail", nobody.pw_uid, nobody.pw_gid)
-        ids = {"uid": nobody.pw_uid, "gid": nobody.pw_gid}
-        (self.root / "config" / "main.cf").write_text(_MAIN.format(**values, **ids))
+        self._write_main({})
         (self.root / "config" / "master.cf").write_text(_MASTER.format(**values))
+
+    def _write_main(self, settings: Mapping[str, str]) -> None:
+        nobody = pwd.getpwnam("nobody")
+        main = _MAIN.format(root=self.root, uid=nobody.pw_uid, gid=nobody.pw_gid)
+        # Of a setting that is there twice, Postfix takes the last one, and complains of it.
+        kept = [line for line in main.splitlines() if line.partition(" =")[0] not in settings]
+        kept += [f"{name} = {value}" for name, value in settings.items()]
+        (self.root / "config" / "main.cf").write_text("\n".join(kept) + "\n")
 
     def _postfix(self, command: str) -> None:
         done = subprocess.run(

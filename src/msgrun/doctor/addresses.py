@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from msgrun.compose.mime import mailbox
+from msgrun.doctor.asking import sight_of
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed
 from msgrun.doctor.servers import Servers
 from msgrun.doctor.situation import Question
@@ -122,8 +123,8 @@ def _fits_sql(address: str) -> bool:
 
 def _non_ascii(question: Question, servers: Servers, address: str) -> Finding:
     """Return MR109: an error only where the server is known not to take it (RFC 6531)."""
-    sight = servers.of_definition(question.context.frozen)
-    offered = sight.report.smtputf8 if sight.report else None
+    report = sight_of(question, servers).report
+    offered = report.smtputf8 if report else None
     if offered:
         return passed(Stage.ADDRESS, f"{address} needs SMTPUTF8, which the server offers")
     evidence = f"{address} needs SMTPUTF8; "

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgrun.compose.attachments import check_document
-from msgrun.compose.render import RunInfo, SenderInfo
+from msgrun.compose.render import Rendered, RunInfo, SenderInfo
+from msgrun.doctor.asking import sight_of
 from msgrun.doctor.context import Context
 from msgrun.doctor.findings import Finding, Stage, Status, found, of_error, passed, skipped
 from msgrun.doctor.servers import Servers
@@ -19,6 +20,9 @@ from msgrun.preflight import check_sender, try_compose
 from msgrun.workspace import Revision, Workspace
 
 _SHORT: Final = 60  # letters of a template that are shown beside those of another
+_HOLDER: Final = "{{"
+_BEFORE: Final = 20
+_EXCERPT: Final = 80
 
 
 class Composing:
@@ -62,7 +66,8 @@ class Composing:
         except ComposeError as error:
             return [_composing(error, Stage.TEMPLATE, context.name).drifted(changed)]
         told = f"subject: {rendered.subject}"
-        return [passed(Stage.TEMPLATE, told, subject=context.name, drift=changed)]
+        summary = passed(Stage.TEMPLATE, told, subject=context.name, drift=changed)
+        return [summary, *_left_over(rendered, context)]
 
     def check_documents(self, question: Question, servers: Servers) -> list[Finding]:
         """Look at each wanted document, then compose the whole message and throw it away."""
@@ -110,7 +115,7 @@ class Composing:
             if error.finding[:3] not in {"MR3", "MR1", "MR2"}:
                 yield _composing(error, Stage.DOCUMENTS, question.label)
             return
-        report = servers.of_definition(context.frozen).report
+        report = sight_of(question, servers).report
         limit = report.size_limit if report else None
         if limit and size > limit:
             text = f"the message has {size} bytes, the server takes {limit}"
@@ -159,6 +164,23 @@ def compiled(workspace: Workspace, context: Context) -> tuple[list[Finding], Rev
         if finding.code != "MR301":
             return [skipped(Stage.TEMPLATE, "the definition's sender is not known")], None
         return [finding], None
+
+
+def _left_over(rendered: Rendered, context: Context) -> Iterator[Finding]:
+    """Yield MR305 for each part in which a place holder is left over as it was written."""
+    parts = {"subject": rendered.subject, "text": rendered.text, "html": rendered.html}
+    for part, words in parts.items():
+        for number, line in enumerate((words or "").splitlines(), 1):
+            if _HOLDER in line:
+                place = max(0, line.index(_HOLDER) - _BEFORE)
+                excerpt = line[place : place + _EXCERPT]
+                yield found(
+                    "MR305", Stage.TEMPLATE,
+                    f"the {part}, line {number}, still holds '{_HOLDER}': {excerpt!r}",
+                    status=Status.WARN, subject=context.name,
+                    remedy=f"correct the {part} of [definitions.{context.name}] at that place",
+                )  # fmt: skip
+                break
 
 
 def _nobodys_key(context: Context, key: str, keys: Mapping[str, int]) -> Finding:

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from msgrun.doctor.addresses import check_address
+from msgrun.doctor.asking import check_server
 from msgrun.doctor.composing import Composing
 from msgrun.doctor.context import Asked, choose
 from msgrun.doctor.deadline import Deadline
@@ -164,10 +165,7 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
         (Stage.DOCUMENTS, composing.check_documents),
         (Stage.RUN, check_run),
         (Stage.MESSAGE, check_message),
-        (
-            Stage.SMTP,
-            lambda asked, asking: list(asking.of_definition(asked.context.frozen).findings),
-        ),
+        (Stage.SMTP, check_server),
         (Stage.DOMAIN, check_domains),
         (Stage.SENDER, check_sender_domain),
     )

@@ -9,6 +9,7 @@ from msgrun.deliverability.providers import BULK
 from msgrun.doctor.bulk import bulk_finding
 from msgrun.doctor.composing import compiled, definition_findings
 from msgrun.doctor.context import Asked, Context, definition_today, usual_selection
+from msgrun.doctor.dialogue import Letter
 from msgrun.doctor.findings import (
     Finding,
     Report,
@@ -81,7 +82,7 @@ def _guarded(stage: Stage, check: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _server(servers: Servers, name: str, sender: str | None) -> list[Finding]:
-    return list(servers.named(name, sender).findings)
+    return list(servers.named(name, Letter(sender)).findings)
 
 
 def _senders_of(workspace: Workspace, names: list[str]) -> list[str]:

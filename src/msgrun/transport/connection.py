@@ -7,6 +7,7 @@ sees is what the sender meets.
 import asyncio
 import base64
 import ipaddress
+import os
 import socket
 import ssl
 import time
@@ -132,7 +133,7 @@ class _Opening:
             except OSError as exc:  # TimeoutError is one
                 if self._socket is not None:
                     self._socket.close()
-                why = exc.strerror or f"no answer within {share:g} s"
+                why = os.strerror(exc.errno) if exc.errno else f"no answer within {share:g} s"
                 failed[f"{address[0]} port {address[1]}: {why}"] = family
                 continue
             evidence = [*failed, f"{address[0]} port {address[1]}: connected"]

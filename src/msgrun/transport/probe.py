@@ -123,8 +123,10 @@ async def _envelope(
         text = "a non-ASCII address, and the server does not offer SMTPUTF8"
         steps.append(Step(Stage.RCPT, "fail", "MR109", [text]))
         return
-    option = " SMTPUTF8" if wide else ""
-    if not await _try(session, steps, Stage.MAIL, f"MAIL FROM:<{sender}>{option}"):
+    options = " SMTPUTF8" if wide else ""
+    if message_size is not None and limit is not None:
+        options += f" SIZE={message_size}"  # as the sender does: it may be refused now (RFC 1870)
+    if not await _try(session, steps, Stage.MAIL, f"MAIL FROM:<{sender}>{options}"):
         return
     if recipient is not None:
         await _try(session, steps, Stage.RCPT, f"RCPT TO:<{recipient}>")
