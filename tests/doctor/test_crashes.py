@@ -11,7 +11,7 @@ import pytest
 from doctor_world import World
 from msgrun.cli.app import run
 from msgrun.database import Database
-from msgrun.doctor import Finding, Report, Stage, Status, diagnosis, readiness
+from msgrun.doctor import Finding, Report, Stage, Status, diagnosis, dialogue, readiness
 from msgrun.doctor.composing import Composing
 from msgrun.states import RunStatus
 
