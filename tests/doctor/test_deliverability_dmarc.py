@@ -49,6 +49,8 @@ def test_eight_labels_take_eight_queries(dns: NameServer, resolver: Resolver) ->
         ({"mail.shop.internal": "p=none; psd=n", "shop.internal": "p=reject"},
          "mail.shop.internal", "none"),
         ({"internal": "p=reject; psd=y"}, "shop.internal", "reject"),
+        ({"a.mail.shop.internal": "p=none; psd=y", "shop.internal": "p=reject"}, "shop.internal",
+         "none"),
         ({"internal": "p=reject; psd=y", "shop.internal": "p=none"}, "shop.internal", "none"),
         ({"shop.internal": "p=reject; t=y"}, "shop.internal", "quarantine"),
         ({"a.mail.shop.internal": "rua=mailto:a@shop.internal"}, "a.mail.shop.internal", "none"),

@@ -132,6 +132,13 @@ def test_ten_look_ups_are_allowed_and_eleven_are_not(zone: NameServer, resolver:
     assert survey(resolver, "eleven.internal", SENDER).look_ups == 11
 
 
+def test_a_redirect_counts_as_a_look_up(zone: NameServer, resolver: Resolver) -> None:
+    zone.txt("shop.internal", "v=spf1 redirect=relay.internal")
+
+    assert evaluate(resolver, "shop.internal", IP, SENDER).look_ups == 1
+    assert survey(resolver, "shop.internal", SENDER).look_ups == 1
+
+
 def test_a_match_before_the_limit_passes(zone: NameServer, resolver: Resolver) -> None:
     zone.txt("shop.internal", "v=spf1 ip4:192.0.2.10 " + "a:mx.shop.internal " * 11 + "-all")
 
