@@ -11,6 +11,7 @@ from msgrun.doctor.addresses import check_address
 from msgrun.doctor.asking import check_server
 from msgrun.doctor.composing import Composing
 from msgrun.doctor.context import Asked, choose
+from msgrun.doctor.environment import check_environment
 from msgrun.doctor.findings import (
     Case,
     Finding,
@@ -81,20 +82,21 @@ def diagnose(
     servers = Servers(workspace, offline=offline)
     try:
         workspace.database.ensure()
+        around = check_environment(workspace)
         if customer is None:
-            return check_everything(workspace, servers, asked)
+            return check_everything(workspace, servers, asked, around)
         with workspace.database.connect(attach=True) as connection:
             read = _read(connection, workspace, customer, asked)
     except (DatabaseError, SourceError) as error:
         default = "MR006" if isinstance(error, SourceError) else "MR001"
         fault = of_error(error, Stage.ENVIRONMENT, default)
-        rest = check_everything(workspace, servers, asked, fault)
+        rest = check_everything(workspace, servers, asked, [fault], readable=False)
         return replace(rest, customer=customer, verdict=f"Not determinable: {fault.cause}")
     if isinstance(read, Report):
         return read
     if not read:  # there is no definition at all
-        return replace(check_everything(workspace, servers, asked), customer=customer)
-    return _report(read, [_case(workspace, each, servers) for each in read])
+        return replace(check_everything(workspace, servers, asked, around), customer=customer)
+    return _report(read, [_case(workspace, each, servers, around) for each in read])
 
 
 def _read(
@@ -125,8 +127,14 @@ def _read(
         ]
 
 
-def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
-    """Ask every check about one invoice under one definition."""
+def _case(
+    workspace: Workspace, question: Question, servers: Servers, around: Sequence[Finding]
+) -> Case:
+    """Ask every check about one invoice under one definition.
+
+    Args:
+        around: what was found about the machine; it concerns every case.
+    """
     composing = Composing(workspace)
     checks: Sequence[tuple[Stage, Check]] = (
         (Stage.CUSTOMER, check_customer),
@@ -140,7 +148,7 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
         (Stage.MESSAGE, check_message),
         (Stage.SMTP, check_server),
     )
-    findings: list[Finding] = []
+    findings = list(around)
     for stage, check in checks:
         try:
             findings += check(question, servers)
@@ -171,7 +179,13 @@ def _not_the_cause(finding: Finding) -> Finding:
     return finding
 
 
-_OPENINGS: Final = {"MR508": "Sent", "MR507": "In doubt", "MR505": "Waiting", "MR511": "Redirected"}
+_OPENINGS: Final = {
+    "MR505": "Waiting",
+    "MR507": "In doubt",
+    "MR508": "Sent",
+    "MR509": "Came back",
+    "MR511": "Redirected",
+}
 
 
 def _sentence(cause: Finding | None) -> str:

@@ -176,9 +176,7 @@ def _other_mode(settings: ServerSettings, report: ProbeReport) -> tuple[Security
     return first, f"fails too, at {fault.stage}: {'; '.join(fault.evidence)}"
 
 
-def _with_other(
-    finding: Finding, settings: ServerSettings, mode: Security, fared: str
-) -> Finding:
+def _with_other(finding: Finding, settings: ServerSettings, mode: Security, fared: str) -> Finding:
     """Add to a failure how the other TLS mode fared; where it works, that is the fault."""
     tried = f'security = "{mode}" on port {settings.port}: {fared or "works"}'
     finding = replace(finding, evidence=(*finding.evidence, tried))
