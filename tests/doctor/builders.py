@@ -13,7 +13,7 @@ from sqlalchemy import text, update
 
 from doctor_world import World
 from msgrun.database import version_table
-from msgrun.doctor import diagnosis
+from msgrun.doctor import diagnosis, environment
 from msgrun.ledger import workers
 from msgrun.ledger.workers import definition_lock
 from smtp.server import ScriptedServer, serving
@@ -29,6 +29,43 @@ def older_schema(world: World) -> Iterator[None]:
     with world.database.write() as connection:
         connection.execute(text(f"UPDATE {table} SET version_num = '0000'"))
     yield
+
+
+@contextmanager
+def slow_clock(world: World) -> Iterator[None]:
+    """Let the host's clock be 90 seconds behind the database's."""
+    with MonkeyPatch.context() as patch:
+        now = environment.host_now
+        patch.setattr(environment, "host_now", lambda: now() - timedelta(seconds=90))
+        yield
+
+
+@contextmanager
+def unknown_zone(_world: World) -> Iterator[None]:
+    """Mistype the host's time zone."""
+    with MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berln")
+        yield
+
+
+@contextmanager
+def zone_of_the_database(world: World) -> Iterator[None]:
+    """Read the data by SELECTs in a database that lives in another zone."""
+    name = world.database.url.database
+    with world.database.write() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET timezone = 'Pacific/Kiritimati'"))
+    names = ("customers", "addresses", "clusters", "invoices", "documents")
+    selects = {each: f"SELECT * FROM msgrun.{each}" for each in names}
+    world.sections["source"] = selects
+    yield
+
+
+@contextmanager
+def full_disk(_world: World) -> Iterator[None]:
+    """Leave one megabyte on the disk."""
+    with MonkeyPatch.context() as patch:
+        patch.setattr(environment, "free_bytes", lambda _folder: 2**20)
+        yield
 
 
 @contextmanager

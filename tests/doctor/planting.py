@@ -6,10 +6,10 @@ Each folder is named after a finding code and holds one or more files. A file ha
     [[plant]]   the steps in order, one kind each:
                   add, change or empty = RELATION, with the values beside it
                   invoice = ID (and number, customer, …): an approved one of October
-                  definition, sender, server, doctor or source = {keys to set}
-                  further = NAME, with the keys that differ from `monthly`
+                  definition, sender or server = {keys to set}
+                  further = NAME, with the keys that differ from `monthly`; forget = NAME
                   unset = KEY of the definition
-                  schedule = NAME, with its keys
+                  section = NAME of another table of msgrun.toml, with its keys
                   file = NAME with text; gone = NAME
                   run = NAME (and period, cluster, limit, …): a run that is running
                   move = NAME, to = [statuses] (and reason, detail)
@@ -154,6 +154,7 @@ _STEPS: Mapping[str, Step] = {
     ),
     "file": _write,
     "gone": lambda world, name, _values, _: (world.folder / name).unlink(),
+    "forget": lambda world, name, _values, _: world.further.pop(name),
     "run": _run,
     "move": _move,
     "settle": _settle,

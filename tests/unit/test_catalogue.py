@@ -11,6 +11,8 @@ from msgrun.states import MessageState, RunStatus
 
 CONTRACT = """
 MR001 | error | Database unreachable, or schema older than the program
+MR002 | warning | Clock differs between database and host
+MR003 | warning | Time zones unset or different
 MR004 | error | Disk or spool full
 MR005 | error | Unknown setting
 MR006 | error | Source mapping broken
@@ -27,6 +29,7 @@ MR108 | error | Address holds spaces, quotes or several addresses
 MR109 | error | Non-ASCII local part
 MR110 | warning | Placeholder address (noreply@, example.*)
 MR111 | warning | Probable domain typo (gmial.com)
+MR112 | error | Bounced or suppressed before
 MR121 | error | No invoice at all
 MR122 | error | Invoice in another period
 MR123 | error | Invoice in the wrong status
@@ -40,6 +43,7 @@ MR202 | error | From key unknown
 MR203 | error | From address invalid
 MR204 | error | Recipient key that no customer has
 MR205 | error | Selects nobody
+MR207 | warning | Definitions overlap
 MR301 | error | Syntax error
 MR302 | error | Undefined variable for this customer
 MR303 | error | Rendering failed or took too long
@@ -49,14 +53,18 @@ MR401 | error | Document missing (never generated)
 MR402 | error | Unreadable
 MR403 | error | Empty, or not what it says it is
 MR405 | error | Larger than the server's SIZE
+MR406 | warning | Type that servers block
 MR407 | error | Outside the documents folder
+MR408 | error | Password key without a value
 MR501 | error | No run has been started for this period
 MR502 | error | Run stopped, paused or with failures
 MR503 | error | Run claims to be running, but nothing works on it
+MR504 | error | Schedule missed
 MR505 | warning | Message waits or is deferred
 MR506 | error | Refused for good
 MR507 | warning | In doubt
 MR508 | info | Accepted by the server
+MR509 | error | Bounced later
 MR510 | warning | Sent to another address than today's
 MR511 | error | Redirect or rehearsal was on
 MR512 | error | Leak guard: documents, invoice and address of different customers

@@ -60,6 +60,18 @@ ENTRIES = (
         "result without sending.",
     ),
     CodeInfo(
+        "MR207",
+        "Definitions overlap",
+        "warning",
+        "Two enabled definitions select the same invoices with their usual cluster, period and "
+        "statuses. Each definition sends an invoice once, so a customer gets such an invoice "
+        "once under each of them. That may be meant, for example a copy for the accountant, and "
+        "it may be a mistake. The evidence shows how many invoices they share, some of them, and "
+        "the address keys.",
+        "Narrow `cluster`, `period` or `statuses` of one of the definitions, or set `enabled = "
+        "false`. If it is meant, nothing is to be done.",
+    ),
+    CodeInfo(
         "MR301",
         "Syntax error",
         "error",
@@ -166,6 +178,16 @@ ENTRIES = (
         "limit. Then run `msgrun restart RUN --failed`.",
     ),
     CodeInfo(
+        "MR406",
+        "Type that servers block",
+        "warning",
+        "The name of an attachment ends in a way that many mail servers turn away whatever the "
+        "file holds, such as .exe, .js or .iso. The message is sent; the recipient's server may "
+        "refuse it, or deliver it without the file. The evidence shows the name.",
+        "Send a PDF in its place: correct the document's name or type in the billing data, or "
+        "`documents` of the definition.",
+    ),
+    CodeInfo(
         "MR407",
         "Outside the documents folder",
         "error",
@@ -175,5 +197,15 @@ ENTRIES = (
         "shows the path as the billing data has it.",
         "Correct the path in the billing data, or set `documents_root` under `[source]` to the "
         "folder that holds all the documents. Then run `msgrun restart RUN --failed`.",
+    ),
+    CodeInfo(
+        "MR408",
+        "Password key without a value",
+        "error",
+        "The definition protects its documents with a value that each customer should have, and "
+        "this customer has none. Nothing is ever sent unprotected instead, so the message is not "
+        "sent. This version does not protect documents yet: it refuses the setting "
+        "`password_key`, and the code is kept for the version that does.",
+        "Fill in the value for the customer in the billing data.",
     ),
 )

@@ -39,6 +39,19 @@ ENTRIES = (
         "not sent again.",
     ),
     CodeInfo(
+        "MR504",
+        "Schedule missed",
+        "error",
+        "The configuration has a schedule for this definition, its last slot has gone by, and no "
+        "run of the same cluster and period has been made. Usually cron did not run, the "
+        "computer was off, or the command ended with an error. A run that a person started for "
+        'that period counts. With `missed = "skip"` it is a warning, because missed slots are '
+        "then not made up for. The evidence shows the last and the next slot with their time "
+        "zone.",
+        "Run `msgrun start DEFINITION --period PERIOD`, then see why cron did not start it; or "
+        "correct `cron` under `[schedules.NAME]`.",
+    ),
+    CodeInfo(
         "MR505",
         "Message waits or is deferred",
         "warning",
@@ -93,6 +106,17 @@ ENTRIES = (
         "Ask the customer to look into the spam folder and the quarantine of their mail "
         "system. Then ask your mail administrator to follow the message in the server's log by "
         "its queue id.",
+    ),
+    CodeInfo(
+        "MR509",
+        "Bounced later",
+        "error",
+        "The mail server accepted the message and it came back later with a report of failed "
+        "delivery (RFC 3464). The customer did not receive it, and it is not sent again by "
+        "itself. The evidence shows when it was accepted, and the status and diagnostic of the "
+        "report.",
+        "Follow the diagnostic: mostly the address is wrong or its mailbox is full. Correct it, "
+        "then run `msgrun restart RUN --failed`.",
     ),
     CodeInfo(
         "MR510",

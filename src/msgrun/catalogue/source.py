@@ -19,6 +19,31 @@ ENTRIES = (
         "the program, upgrade msgrun.",
     ),
     CodeInfo(
+        "MR002",
+        "Clock differs between database and host",
+        "warning",
+        "The database server's clock and this computer's are more than five seconds apart. "
+        "msgrun goes by the database's clock for leases, waits and the rate, so nothing is lost; "
+        "but the times in the results do not fit those in the mail server's log, and a "
+        "certificate may seem expired. SQLite has no clock of its own. The evidence shows the "
+        "difference and both times.",
+        "Let both computers set their clocks by NTP; on Linux, `timedatectl` shows whether they "
+        "do.",
+    ),
+    CodeInfo(
+        "MR003",
+        "Time zones unset or different",
+        "warning",
+        "Words such as previous-month start from today's date on this computer, so around "
+        "midnight its time zone decides which month is meant. The check warns when no time zone "
+        "is set or TZ names none that exists, which is silently taken for UTC. It also warns "
+        "when your own SELECTs read the billing data in a PostgreSQL session of another zone: an "
+        "invoice of the last evening of a month may then count for another period. The evidence "
+        "shows the zones.",
+        "Set the time zone of the computer, or TZ to an IANA name such as Europe/Berlin. For the "
+        "database, set the time zone of its user, or convert with AT TIME ZONE in the SELECT.",
+    ),
+    CodeInfo(
         "MR004",
         "Disk or spool full",
         "error",
@@ -210,6 +235,17 @@ ENTRIES = (
         "Confirm the address with the customer, and correct it in the billing data. To send "
         "the same invoice again to the new address, run `msgrun start DEFINITION --customer "
         "CODE --resend`.",
+    ),
+    CodeInfo(
+        "MR112",
+        "Bounced or suppressed before",
+        "error",
+        "The last message that the mail server accepted for this address came back, so the "
+        "address probably does not work. No rule stops a run from trying it again; the next "
+        "message most likely comes back too, and mail to dead addresses harms the sender's "
+        "reputation. A later message that did not come back lifts the finding. The evidence "
+        "shows which message came back, when, and with which reply.",
+        "Ask the customer for an address that works, and correct it in the billing data.",
     ),
     CodeInfo(
         "MR121",

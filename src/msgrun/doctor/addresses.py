@@ -8,9 +8,10 @@ from msgrun.doctor.asking import sight_of
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed
 from msgrun.doctor.servers import Servers
 from msgrun.doctor.situation import Question
+from msgrun.doctor.words import instant
 from msgrun.errors import ComposeError
 from msgrun.model import Address
-from msgrun.suggest import near_miss
+from msgrun.suggest import near_miss, same_when_normalised
 
 _PROVIDERS: Final = (
     "gmail.com",
@@ -101,6 +102,7 @@ def _look_at(question: Question, servers: Servers, address: str) -> Iterator[Fin
         yield found("MR107", Stage.ADDRESS, f"{address!r} is no plain address", subject=address)
     if box.smtputf8:
         yield _non_ascii(question, servers, address)
+    yield from _came_back(question, box.address)
     if placeholder := _placeholder(address):
         yield found(
             "MR110", Stage.ADDRESS, f"{address}: {placeholder}", status=Status.WARN,
@@ -141,6 +143,21 @@ def _non_ascii(question: Question, servers: Servers, address: str) -> Finding:
     )  # fmt: skip
 
 
+def _came_back(question: Question, address: str) -> Iterator[Finding]:
+    """Yield MR112 where the last message to the address came back; its own is MR509."""
+    row = question.subject.came_back.get(address)
+    if row is None or (question.row is not None and question.row.id == row.id):
+        return
+    yield found(
+        "MR112", Stage.ADDRESS,
+        f"message {row.id} of run {row.run_id} ({row.definition}), accepted "
+        f"{instant(row.sent_at)}, came back from {address}",
+        row.answer or "", row.detail or "",
+        remedy="ask the customer for an address that works, and correct it in the billing data",
+        subject=address, cause=f"mail to {address} came back before",
+    )  # fmt: skip
+
+
 def _placeholder(address: str) -> str:
     """Return what makes an address look filled in for form's sake; never for `.test`."""
     local, _, domain = address.casefold().rpartition("@")
@@ -157,7 +174,15 @@ def probable_domain(domain: str) -> str | None:
     domain = domain.casefold()
     if domain in _PROVIDERS or domain in _ALSO_REAL:
         return None
-    return next((each for each in _PROVIDERS if _one_slip(domain, each)), None)
+    return next(
+        (
+            each
+            for each in _PROVIDERS
+            # First what the eye cannot tell: a letter of another alphabet that looks alike.
+            if same_when_normalised(domain, each) or _one_slip(domain, each)
+        ),
+        None,
+    )
 
 
 def _one_slip(a: str, b: str) -> bool:

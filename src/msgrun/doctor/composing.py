@@ -17,9 +17,18 @@ from msgrun.errors import ComposeError, PreflightError
 from msgrun.ledger.rows import Frozen
 from msgrun.model import Document, MessageContext, Selection
 from msgrun.preflight import check_sender, try_compose
+from msgrun.suggest import did_you_mean
 from msgrun.workspace import Revision, Workspace
 
 _SHORT: Final = 60  # letters of a template that are shown beside those of another
+_BLOCKED: Final = """
+    ade adp apk app appx appxbundle bat cab cer chm cmd com cpl dll dmg ex ex_ exe gadget hta img
+    ins inf iso isp jar jnlp js jse lib lnk mde msc msi msix msixbundle msp mst nsh pif ps1 ps2
+    psc1 reg scf scr sct shb sys vb vbe vbs vhd vhdx vxd wsc wsf wsh xll
+"""
+BLOCKED_TYPES: Final = frozenset(_BLOCKED.split())
+"""Endings that the large providers turn away, whatever the file holds."""
+
 _HOLDER: Final = "{{"
 _BEFORE: Final = 20
 _EXCERPT: Final = 80
@@ -84,10 +93,11 @@ class Composing:
                 evidence = (error.message, _mode(document, root))
                 findings.append(_composing(error, Stage.DOCUMENTS, question.label, *evidence))
         findings = findings or list(self._whole(question, message, servers))
+        blocked = list(_often_blocked(question, message))
         if findings:
-            return findings
+            return findings + blocked
         names = ", ".join(document.filename for document in message.documents)
-        return [passed(Stage.DOCUMENTS, names or "none wanted", subject=question.label)]
+        return [passed(Stage.DOCUMENTS, names or "none wanted", subject=question.label), *blocked]
 
     def _missing(
         self, question: Question, wanted: tuple[str, ...], message: MessageContext
@@ -131,7 +141,12 @@ def definition_findings(workspace: Workspace, context: Context) -> list[Finding]
     if context.today is None:
         known = ", ".join(workspace.config.definitions) or "none"
         text = f"the run's definition '{name}' is gone from msgrun.toml; there are: {known}"
-        findings.append(found("MR201", Stage.DEFINITION, text, subject=name))
+        meant = did_you_mean(name, workspace.config.definitions)
+        findings.append(
+            found("MR201", Stage.DEFINITION, text, subject=name,
+                  remedy=f"{meant} Write it as the run has it, or start a new run".strip(),
+                  cause=f"the definition '{name}' is gone from msgrun.toml")
+        )  # fmt: skip
     elif not context.today.enabled:
         text = f"definition '{name}' has enabled = false"
         remedy = f"set enabled = true under [definitions.{name}]"
@@ -164,6 +179,18 @@ def compiled(workspace: Workspace, context: Context) -> tuple[list[Finding], Rev
         if finding.code != "MR301":
             return [skipped(Stage.TEMPLATE, "the definition's sender is not known")], None
         return [finding], None
+
+
+def _often_blocked(question: Question, message: MessageContext) -> Iterator[Finding]:
+    """Yield MR406 for each attachment of a type that mail servers turn away."""
+    for document in message.documents:
+        ending = document.filename.strip().rstrip(".").rpartition(".")[2].casefold()
+        if ending in BLOCKED_TYPES:
+            yield found(
+                "MR406", Stage.DOCUMENTS, f"{document.filename!r}: many servers block '.{ending}'",
+                status=Status.WARN, subject=question.label,
+                remedy=f"send a PDF in place of the '{document.transformation}' document",
+            )  # fmt: skip
 
 
 def _left_over(rendered: Rendered, context: Context) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from msgrun.doctor.composing import Composing
 from msgrun.doctor.context import Asked, choose
 from msgrun.doctor.deadline import Deadline
 from msgrun.doctor.domains import check_domains
+from msgrun.doctor.environment import check_environment
 from msgrun.doctor.findings import (
     Case,
     Finding,
@@ -97,8 +98,9 @@ def _examined(workspace: Workspace, customer: str | None, servers: Servers, aske
     """Ask every check, whatever of it is suppressed."""
     try:
         workspace.database.ensure()
+        around = check_environment(workspace)
         if customer is None:
-            return check_everything(workspace, servers, asked)
+            return check_everything(workspace, servers, asked, around)
         with workspace.database.connect(attach=True) as connection:
             read = _read(connection, workspace, customer, asked)
     except (DatabaseError, SourceError) as error:
@@ -112,15 +114,15 @@ def _examined(workspace: Workspace, customer: str | None, servers: Servers, aske
     if isinstance(read, Report):
         return read
     if not read:  # there is no definition at all
-        return replace(check_everything(workspace, servers, asked), customer=customer)
-    return _report(read, [_case(workspace, each, servers) for each in read])
+        return replace(check_everything(workspace, servers, asked, around), customer=customer)
+    return _report(read, [_case(workspace, each, servers, around) for each in read])
 
 
 def _without_data(
     workspace: Workspace, customer: str | None, servers: Servers, asked: Asked, fault: Finding
 ) -> Report:
     """Look at what can be looked at when the data cannot be read."""
-    rest = check_everything(workspace, servers, asked, fault)
+    rest = check_everything(workspace, servers, asked, [fault], readable=False)
     return replace(rest, customer=customer, verdict=f"Not determinable: {fault.cause}")
 
 
@@ -152,8 +154,14 @@ def _read(
         ]
 
 
-def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
-    """Ask every check about one invoice under one definition."""
+def _case(
+    workspace: Workspace, question: Question, servers: Servers, around: Sequence[Finding]
+) -> Case:
+    """Ask every check about one invoice under one definition.
+
+    Args:
+        around: what was found about the machine; it concerns every case.
+    """
     composing = Composing(workspace)
     checks: Sequence[tuple[Stage, Check]] = (
         (Stage.CUSTOMER, check_customer),
@@ -169,7 +177,7 @@ def _case(workspace: Workspace, question: Question, servers: Servers) -> Case:
         (Stage.DOMAIN, check_domains),
         (Stage.SENDER, check_sender_domain),
     )
-    findings: list[Finding] = []
+    findings = list(around)
     for stage, check in checks:
         try:
             findings += check(question, servers)

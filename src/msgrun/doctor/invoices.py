@@ -8,6 +8,7 @@ from msgrun.doctor.situation import Question, RunFacts
 from msgrun.doctor.words import instant, start_command
 from msgrun.ledger.rows import MessageRow
 from msgrun.states import MessageState, RunStatus
+from msgrun.suggest import near_miss
 
 _RULES_OF_ROWS = frozenset({"MR101", "MR102", "MR105", "MR107", "MR123", "MR125", "MR126", "MR401"})
 """Reasons of skipped rows that may have gone away since."""
@@ -80,12 +81,37 @@ def _other_status(question: Question) -> Finding:
     status = invoice.status if invoice else ""
     wanted = " or ".join(question.context.frozen.definition["statuses"])
     evidence = f"{question.label} is {status}; the definition sends {wanted}"
+    if meant := near_miss(status, question.context.frozen.definition["statuses"]):
+        return _misspelt(question, evidence, status, meant)
     return found(
-        "MR123", Stage.INVOICE, evidence, subject=question.label,
+        "MR123", Stage.INVOICE, evidence, _in_use(question), subject=question.label,
         remedy=f"bring {question.label} to {wanted} in the billing system, "
         f"then {_afterwards(question)}",
         cause=f"invoice {question.label} is {status}, not {wanted}",
     )  # fmt: skip
+
+
+def _misspelt(question: Question, evidence: str, status: str, meant: str) -> Finding:
+    """Return MR123 where the definition and the data write one status in two ways."""
+    name = question.context.name
+    return found(
+        "MR123", Stage.INVOICE, evidence,
+        f"they are compared as they are written: {status!r} in the data, {meant!r} in the "
+        "definition",
+        subject=question.label,
+        remedy=f"write {status!r} in statuses under [definitions.{name}], then "
+        f"{_afterwards(question)}",
+        cause=f"invoice {question.label} is {status!r}, and the definition writes it {meant!r}",
+    )  # fmt: skip
+
+
+def _in_use(question: Question) -> str:
+    """Say that no invoice at all has a wanted status, where it is so."""
+    wanted, there = question.context.frozen.definition["statuses"], question.subject.statuses
+    if any(status in there for status in wanted):
+        return ""
+    known = ", ".join(f"{status} ({number})" for status, number in there.items())
+    return f"no invoice of any customer has that status; there are: {known}"
 
 
 def _sent_before(question: Question) -> Finding:

@@ -24,6 +24,8 @@ from msgrun.doctor.findings import (
     passed,
     skipped,
 )
+from msgrun.doctor.overlaps import check_overlaps
+from msgrun.doctor.schedules import missed_schedules
 from msgrun.doctor.sender import sender_findings
 from msgrun.doctor.servers import Servers
 from msgrun.errors import DatabaseError, NotFoundError, PreflightError, SourceError, UsageError
@@ -33,23 +35,32 @@ from msgrun.workspace import Workspace
 
 
 def check_everything(
-    workspace: Workspace, servers: Servers, asked: Asked, fault: Finding | None = None
+    workspace: Workspace,
+    servers: Servers,
+    asked: Asked,
+    around: Sequence[Finding] = (),
+    *,
+    readable: bool = True,
 ) -> Report:
     """Look at the definitions and the servers.
 
     Args:
-        fault: why the database or the source cannot be read; what needs neither is still checked.
+        around: what was found about the machine, or why database or source cannot be read.
+        readable: whether they can; what needs neither is still checked.
 
     Raises:
         NotFoundError: no such definition.
         UsageError: the period named is none.
     """
     names = [asked.definition] if asked.definition else list(workspace.config.definitions)
-    findings = [fault] if fault else []
+    findings = list(around)
     for name in names:
         findings += _guarded(Stage.DEFINITION, partial(_definition, workspace, asked, name))
-        if fault is None and not any(_readable_fault(each) for each in findings):
+        if readable and not any(_unreadable(each) for each in findings):
             findings += _guarded(Stage.DOCUMENTS, partial(_funnel, workspace, asked, name))
+            findings += _guarded(Stage.RUN, partial(_schedules, workspace, asked, name))
+    if readable and not any(_unreadable(each) for each in findings):
+        findings += _guarded(Stage.DEFINITION, partial(_overlaps, workspace, asked, names))
     if not names:
         text = "msgrun.toml has no [definitions.NAME]"
         findings.append(found("MR201", Stage.DEFINITION, text, cause="there is no definition"))
@@ -97,8 +108,9 @@ def _sender(servers: Servers, key: str) -> list[Finding]:
     return sender_findings(servers.workspace, servers.names, key, sender)
 
 
-def _readable_fault(finding: Finding) -> bool:
-    return finding.stage is Stage.ENVIRONMENT and finding.status is Status.FAIL
+def _unreadable(finding: Finding) -> bool:
+    """Tell whether a finding says that database or source cannot be read."""
+    return finding.code in {"MR001", "MR006"} and finding.status is Status.FAIL
 
 
 def _context(workspace: Workspace, asked: Asked, name: str) -> Context:
@@ -160,6 +172,25 @@ def _funnel(workspace: Workspace, asked: Asked, name: str) -> list[Finding]:
         *_notes(name, checked.notes, checked.tried),
         *bulk_finding(name, (each.rpartition("@")[2] for each in bulk)),
     ]
+
+
+def _overlaps(workspace: Workspace, asked: Asked, names: list[str]) -> list[Finding]:
+    """Look for invoices that two of the definitions would send (MR207)."""
+    contexts = [_context(workspace, asked, name) for name in names]
+    return check_overlaps(
+        workspace,
+        [each for each in contexts if each.today and each.today.enabled and each.selection],
+    )
+
+
+def _schedules(workspace: Workspace, asked: Asked, name: str) -> list[Finding]:
+    """Look for slots that went by without a run (MR504)."""
+    if not workspace.config.schedules:
+        return []
+    context = _context(workspace, asked, name)
+    with workspace.database.read() as connection, connection.begin():
+        now = workspace.database.now(connection)
+        return missed_schedules(connection, workspace, context, now)
 
 
 def _notes(name: str, notes: Sequence[Note], tried: int) -> Iterator[Finding]:

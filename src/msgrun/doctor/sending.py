@@ -20,7 +20,7 @@ def check_run(question: Question, _servers: Servers) -> list[Finding]:
     """Ask whether there is a run, and whether it does what it should for this customer."""
     context, run = question.context, question.run
     if run is None:
-        return [_no_run(question)]
+        return [*question.missed, _no_run(question)]
     number, row = run.row.id, question.row
     if not question.covered:
         only = ", ".join(run.row.selection.customers)
@@ -137,7 +137,7 @@ def check_message(question: Question, _servers: Servers) -> list[Finding]:
         return [_redirected(question, row)]
     says = {
         _M.SENT: _sent,
-        _M.BOUNCED: _failed,
+        _M.BOUNCED: _bounced,
         _M.REJECTED: _rejected,
         _M.IN_DOUBT: _in_doubt,
         _M.FAILED: _failed,
@@ -235,13 +235,35 @@ def _in_doubt(question: Question, row: MessageRow) -> list[Finding]:
 
 
 def _failed(question: Question, row: MessageRow) -> list[Finding]:
-    """Return why it was not composed, or came back, as the run wrote it down."""
+    """Return why it was not composed, as the run wrote it down."""
     return [
         found(
             row.reason or "MR506", Stage.MESSAGE, f"run {row.run_id}: {row.detail or 'failed'}",
             row.answer or "",
             remedy=f"repair it, then msgrun restart {row.run_id} --failed",
             subject=question.label, cause=row.detail or "the message could not be composed",
+        )
+    ]  # fmt: skip
+
+
+def _bounced(question: Question, row: MessageRow) -> list[Finding]:
+    """Return MR509 with the status and the diagnostic of the message that came back."""
+    again = f"msgrun restart {row.run_id} --failed"
+    evidence = [
+        f"accepted {instant(row.sent_at)} {_addressed(row)}, run {row.run_id}; it came back later",
+        row.answer or "",
+        row.detail or "",
+    ]
+    remedy = f"look at the diagnostic, correct the address, then: {again}"
+    if row.reply is not None and row.reply.code >= 400:
+        meaning = classify(Step.RCPT, row.reply)
+        evidence.append(meaning.diagnosis)
+        remedy = f"{meaning.remedy} Then: {again}"
+    told = row.detail or row.answer or "no diagnostic was recorded"
+    return [
+        found(
+            "MR509", Stage.MESSAGE, *evidence, remedy=remedy, subject=question.label,
+            cause=f"the server accepted it, and it came back: {told}",
         )
     ]  # fmt: skip
 

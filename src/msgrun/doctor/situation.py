@@ -8,6 +8,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from msgrun.doctor.context import Context
+from msgrun.doctor.findings import Finding
+from msgrun.doctor.schedules import missed_schedules
 from msgrun.eligibility import Criteria, InvoiceVerdict, period_day, verdicts
 from msgrun.ledger import runs, views, workers
 from msgrun.ledger.rows import MessageRow, RunRow, Summary, WorkerRow
@@ -41,6 +43,9 @@ class Subject:
         invoices: by id.
         days: invoice id to the day that decides its period.
         keys: how many customers have an address under each key.
+        statuses: how many invoices of all customers have each status.
+        came_back: the address to the message that came back from it last, unless a later one
+            was accepted.
     """
 
     customer: Customer
@@ -49,6 +54,8 @@ class Subject:
     invoices: Mapping[str, Invoice]
     days: Mapping[str, str]
     keys: Mapping[str, int]
+    statuses: Mapping[str, int]
+    came_back: Mapping[str, MessageRow]
 
     def under(self, key: str) -> list[str]:
         """Return the customer's addresses under a key."""
@@ -67,6 +74,7 @@ class Question:
         rehearsal: the message of a redirected run, where there is no other run.
         runs: the runs of `row` and `holder`, and the redirected one, by number.
         message: what a message would be composed of; None without an invoice.
+        missed: MR504 of the definition's schedules, where it has no run for the period.
         now: the database's clock.
     """
 
@@ -79,6 +87,7 @@ class Question:
     rehearsal: MessageRow | None
     runs: Mapping[int, RunFacts]
     message: MessageContext | None
+    missed: Sequence[Finding]
     now: datetime
 
     @property
@@ -159,7 +168,19 @@ def read_subject(
         invoices=workspace.source.numbers(connection, sorted(day_of)),
         days=day_of,
         keys=workspace.source.keys_histogram(connection),
+        statuses=workspace.source.statuses(connection),
+        came_back=_came_back(connection, workspace, customer.code),
     )
+
+
+def _came_back(connection: Connection, workspace: Workspace, code: str) -> Mapping[str, MessageRow]:
+    """Return the addresses from which the last message came back, under any definition."""
+    tables, last = workspace.database.tables, dict[str, MessageRow]()
+    handed = (MessageState.SENT, MessageState.BOUNCED)
+    for row in views.messages(connection, tables, customer=code, states=handed):
+        if runs.get_run(connection, tables, row.run_id).selection.redirect_to is None:
+            last |= {each.address: row for each in row.recipients}
+    return {at: row for at, row in last.items() if row.state is MessageState.BOUNCED}
 
 
 def read_questions(
@@ -186,6 +207,9 @@ def read_questions(
     own = reader.rows_of(context.run)
     rehearsed = reader.rows_of(context.redirected)
     relevant = _relevant(asked, own, context)
+    missed: Sequence[Finding] = ()
+    if context.run is None and workspace.config.schedules:
+        missed = missed_schedules(connection, workspace, context, reader.now)
     questions = []
     for verdict in relevant:
         invoice_id = verdict.invoice
@@ -204,6 +228,7 @@ def read_questions(
                 rehearsal=rehearsal,
                 runs=reader.facts(context.run, row, holder, rehearsal),
                 message=_load(connection, workspace, criteria, invoice),
+                missed=missed,
                 now=reader.now,
             )
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
 from msgrun.doctor.servers import Servers
 from msgrun.doctor.situation import Question
+from msgrun.suggest import near_miss
 
 _ARROW = " › "
 
@@ -32,11 +33,15 @@ def check_cluster(question: Question, _servers: Servers) -> list[Finding]:
     shown = _ARROW.join(path) or "in no cluster"
     outside = "MR103" in question.blocked
     if broken:
+        remedy = "correct the parent of that cluster in the billing data"
+        near = near_miss(path[0], subject.parents)
+        if near is not None:
+            remedy = f"write '{near}' for '{path[0]}' in the billing data"
         return [
             found(
                 "MR104", Stage.CLUSTER, f"{shown}: {broken}",
-                status=Status.FAIL if outside else Status.WARN,
-                remedy="correct the parent of that cluster in the billing data",
+                f"there is '{near}'; names are compared exactly" if near is not None else "",
+                status=Status.FAIL if outside else Status.WARN, remedy=remedy,
                 subject=cluster or "", refines="MR103" if outside else None,
                 cause=f"the tree of clusters is broken: {broken}",
             )
@@ -52,11 +57,16 @@ def check_cluster(question: Question, _servers: Servers) -> list[Finding]:
     evidence = [f"is in {shown}", f"asked is {_ARROW.join(asked)}", _parting(path, asked)]
     if selection and not selection.children:
         evidence.append(f"only '{root}' itself is asked for, without the clusters below it")
+    remedy = (
+        f"move the customer below '{root}', or `msgrun start {question.context.name} "
+        "--cluster NAME` for a wider cluster"
+    )
+    if (meant := near_miss(root, [*subject.parents, *path])) is not None:
+        evidence.append(f"there is no cluster '{root}' but '{meant}'; names are compared exactly")
+        remedy = f"write '{meant}' for '{root}' in the definition or the command"
     return [
         found(
-            "MR103", Stage.CLUSTER, *evidence, subject=subject.customer.code,
-            remedy=f"move the customer below '{root}', or `msgrun start "
-            f"{question.context.name} --cluster NAME` for a wider cluster",
+            "MR103", Stage.CLUSTER, *evidence, subject=subject.customer.code, remedy=remedy,
             cause=f"the customer is not in the cluster '{root}'",
         )
     ]  # fmt: skip

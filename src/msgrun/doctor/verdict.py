@@ -7,7 +7,13 @@ from typing import Final
 from msgrun.doctor.findings import Case, Finding, Report, Status, first_cause
 from msgrun.errors import ExitCode
 
-_OPENINGS: Final = {"MR508": "Sent", "MR507": "In doubt", "MR505": "Waiting", "MR511": "Redirected"}
+_OPENINGS: Final = {
+    "MR505": "Waiting",
+    "MR507": "In doubt",
+    "MR508": "Sent",
+    "MR509": "Came back",
+    "MR511": "Redirected",
+}
 
 
 class FailOn(StrEnum):
