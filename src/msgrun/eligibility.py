@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    CompoundSelect,
     Connection,
     FromClause,
     Select,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union_all,
 )
 
 from msgrun.model import Period, Selection
@@ -38,11 +40,21 @@ ADDRESS_PATTERN: Final = rf"^({_ATOM}|[.])+@({_ATOM}+[.])+{_ATOM}+\Z"
 class Facts(Protocol):
     """The source's relations as tables of the same connection."""
 
-    customers: Table
-    addresses: Table
-    clusters: Table
-    invoices: Table
-    documents: Table
+    @property
+    def customers(self) -> FromClause:
+        """Whom the invoices are for."""
+    @property
+    def addresses(self) -> FromClause:
+        """Their mail addresses, each under its key."""
+    @property
+    def clusters(self) -> FromClause:
+        """The cluster tree."""
+    @property
+    def invoices(self) -> FromClause:
+        """What is sent."""
+    @property
+    def documents(self) -> FromClause:
+        """What is attached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,7 @@ class Rule:
     in_scope: bool = True
 
 
-def cluster_tree(clusters: Table, root: str) -> FromClause:
+def cluster_tree(clusters: FromClause, root: str) -> FromClause:
     """Return the names of `root` and all below it; UNION ends loops."""
     tree = select(literal(root).label("name")).cte("cluster_tree", recursive=True)
     below = select(clusters.c.name).join(tree, clusters.c.parent == tree.c.name)
@@ -147,6 +159,10 @@ def _no_address(scene: Scene) -> ColumnElement[bool]:
 def _malformed_address(scene: Scene) -> ColumnElement[bool]:
     well_formed = scene.facts.addresses.c.address.regexp_match(ADDRESS_PATTERN)
     return _addresses(scene).where(~well_formed).exists()
+
+
+def _no_invoice(scene: Scene) -> ColumnElement[bool]:
+    return scene.invoice.c.id.is_(None)
 
 
 def _other_period(scene: Scene) -> ColumnElement[bool]:
@@ -223,6 +239,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("MR103", _other_cluster, in_scope=False),
     Rule("MR105", _no_address),
     Rule("MR107", _malformed_address),
+    Rule("MR121", _no_invoice, in_scope=False),
     Rule("MR122", _other_period, in_scope=False),
     Rule("MR123", _other_status),
     Rule("MR401", _document_missing),
@@ -230,6 +247,15 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("MR126", _held_elsewhere),
 )
 """Every rule, in the order in which the first one names the reason."""
+
+FUNNEL: Final[tuple[Rule, ...]] = (
+    *(rule for rule in RULES if not rule.in_scope),
+    *(rule for rule in RULES if rule.in_scope),
+)
+"""The same rules as they narrow everybody down: first to the scope, then by the skips' reasons.
+
+So what falls at a rule within the scope is what a run skips with that reason.
+"""
 
 LIMIT_CODE: Final = "MR127"
 """What `--limit` leaves out, after all rules."""
@@ -267,6 +293,48 @@ def scope_select(
     if criteria.selection.customers:
         rows = rows.where(invoice.c.customer.in_(criteria.selection.customers))
     return rows
+
+
+def funnel_select(
+    facts: Facts,
+    ledger: Tables,
+    criteria: Criteria,
+    *,
+    first: Sequence[tuple[str, Callable[[FromClause], ColumnElement[bool]]]] = (),
+    last: Sequence[tuple[str, Callable[[FromClause], ColumnElement[bool]]]] = (),
+) -> CompoundSelect[Any]:
+    """Return one row for every invoice, and one for every customer who has none.
+
+    The columns are customer, invoice and reason: the first rule of `FUNNEL` at which it falls,
+    NULL where no rule stands in its way.
+
+    Args:
+        facts: everything, not narrowed down to a period.
+        first: further reasons, by code, that go before the rules; each is asked about the
+            invoices.
+        last: likewise, after the rules.
+    """
+    invoice, customer = facts.invoices, facts.customers
+    scene = Scene(customer, invoice, facts, ledger, criteria)
+    # Both halves share the expressions: the cluster tree may be named once in a statement.
+    reason = case(
+        *((holds(invoice), literal(code)) for code, holds in first),
+        *((_blocked(rule, scene), literal(rule.code)) for rule in FUNNEL),
+        *((holds(invoice), literal(code)) for code, holds in last),
+        else_=null(),
+    ).label("reason")
+    billed = select(invoice.c.customer.label("customer"), invoice.c.id.label("invoice"), reason)
+    billed = billed.select_from(
+        invoice.outerjoin(customer, customer.c.code == invoice.c.customer)
+    )
+    unbilled = select(customer.c.code, invoice.c.id, reason)
+    unbilled = unbilled.select_from(
+        customer.outerjoin(invoice, invoice.c.customer == customer.c.code)
+    ).where(invoice.c.id.is_(None))
+    if criteria.selection.customers:
+        billed = billed.where(invoice.c.customer.in_(criteria.selection.customers))
+        unbilled = unbilled.where(customer.c.code.in_(criteria.selection.customers))
+    return union_all(billed, unbilled)
 
 
 def guard_select(scope: Table, ledger: Tables, criteria: Criteria, code: str) -> Select[Any]:

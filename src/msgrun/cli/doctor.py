@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msgrun.cli import options
+from msgrun.cli.everybody import All, CsvFile, doctor_of_everybody
 from msgrun.cli.opening import Invocation, printer_for
-from msgrun.errors import ConfigError
+from msgrun.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from msgrun.doctor import Report
@@ -43,6 +44,8 @@ def doctor(
     offline: Offline = False,
     verbose: Verbose = False,
     json: options.Json = False,
+    everybody: All = False,
+    csv: CsvFile = None,
 ) -> None:
     """Say why a customer did not receive a message, with evidence and a remedy for each step.
 
@@ -51,6 +54,21 @@ def doctor(
     from msgrun.ui.doctor import print_report, report_document
     from msgrun.ui.json import write
 
+    if everybody:
+        doctor_of_everybody(
+            ctx,
+            customer=customer,
+            definition=definition,
+            run=run,
+            cluster=cluster,
+            period=period,
+            offline=offline,
+            verbose=verbose,
+            json=json,
+            csv=csv,
+        )
+    if csv is not None:
+        raise UsageError("--csv needs --all", "give both, or leave out --csv")
     invocation = ctx.ensure_object(Invocation)
     report = _report(
         invocation,

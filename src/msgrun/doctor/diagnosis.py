@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from msgrun.doctor.addresses import check_address
 from msgrun.doctor.composing import Composing
-from msgrun.doctor.context import Asked, choose
+from msgrun.doctor.context import Asked, check_cluster_name, choose
 from msgrun.doctor.findings import (
     Case,
     Finding,
@@ -28,8 +28,7 @@ from msgrun.doctor.servers import Servers
 from msgrun.doctor.situation import Question, read_questions, read_subject
 from msgrun.doctor.standing import check_cluster, check_customer
 from msgrun.doctor.unknown import no_customer, which_customer
-from msgrun.errors import DatabaseError, ExitCode, NotFoundError, SourceError
-from msgrun.suggest import did_you_mean
+from msgrun.errors import DatabaseError, ExitCode, SourceError
 from msgrun.workspace import Workspace
 
 Check = Callable[[Question, Servers], list[Finding]]
@@ -102,12 +101,7 @@ def _read(
     """Read all that is asked about; a report where it is not clear whom it is about."""
     source = workspace.source
     with connection.begin():
-        if asked.cluster is not None:
-            clusters = source.cluster_names(connection)
-            if asked.cluster not in clusters:
-                raise NotFoundError(
-                    f"there is no cluster '{asked.cluster}'", did_you_mean(asked.cluster, clusters)
-                )
+        check_cluster_name(connection, workspace, asked)
         people = source.find_customers(connection, customer)
     if not people:
         return no_customer(connection, workspace, customer)
