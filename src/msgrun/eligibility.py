@@ -4,7 +4,7 @@ One list serves sending and explaining: the planner compiles it to one
 `CASE … AS reason`, the doctor asks every rule about one customer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,17 +18,18 @@ from sqlalchemy import (
     Table,
     and_,
     case,
-    exists,
     false,
     func,
     literal,
     null,
     or_,
     select,
+    true,
     union_all,
 )
 
 from msgrun.model import Period, Selection
+from msgrun.plain import PlainAddress
 from msgrun.schema import Tables
 from msgrun.states import MessageState
 
@@ -157,7 +158,8 @@ def _no_address(scene: Scene) -> ColumnElement[bool]:
 
 
 def _malformed_address(scene: Scene) -> ColumnElement[bool]:
-    well_formed = scene.facts.addresses.c.address.regexp_match(ADDRESS_PATTERN)
+    address = scene.facts.addresses.c.address
+    well_formed = or_(PlainAddress(address), address.regexp_match(ADDRESS_PATTERN))
     return _addresses(scene).where(~well_formed).exists()
 
 
@@ -177,9 +179,10 @@ def _other_status(scene: Scene) -> ColumnElement[bool]:
 def _document_missing(scene: Scene) -> ColumnElement[bool]:
     documents = scene.facts.documents
     present = [
-        exists().where(
-            documents.c.invoice == scene.invoice.c.id, documents.c.transformation == wanted
-        )
+        # A column of the key: the index alone answers.
+        select(documents.c.invoice)
+        .where(documents.c.invoice == scene.invoice.c.id, documents.c.transformation == wanted)
+        .exists()
         for wanted in scene.criteria.documents
     ]
     return or_(false(), *(~there for there in present))
@@ -248,6 +251,9 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 """Every rule, in the order in which the first one names the reason."""
 
+Further = tuple[str, Callable[[FromClause], ColumnElement[bool]]]
+"""A code, and SQL about the invoices that is true where it is the reason."""
+
 FUNNEL: Final[tuple[Rule, ...]] = (
     *(rule for rule in RULES if not rule.in_scope),
     *(rule for rule in RULES if rule.in_scope),
@@ -299,42 +305,48 @@ def funnel_select(
     facts: Facts,
     ledger: Tables,
     criteria: Criteria,
+    places: Mapping[str, int],
     *,
-    first: Sequence[tuple[str, Callable[[FromClause], ColumnElement[bool]]]] = (),
-    last: Sequence[tuple[str, Callable[[FromClause], ColumnElement[bool]]]] = (),
+    first: Sequence[Further] = (),
+    last: Sequence[Further] = (),
 ) -> CompoundSelect[Any]:
     """Return one row for every invoice, and one for every customer who has none.
 
-    The columns are customer, invoice and reason: the first rule of `FUNNEL` at which it falls,
-    NULL where no rule stands in its way.
+    The columns are customer, invoice and place: that of the first rule of `FUNNEL` at which it
+    falls.
 
     Args:
         facts: everything, not narrowed down to a period.
-        first: further reasons, by code, that go before the rules; each is asked about the
-            invoices.
+        places: a number for each code; for "", where no rule stands in the way.
+        first: further reasons, which go before the rules.
         last: likewise, after the rules.
     """
     invoice, customer = facts.invoices, facts.customers
     scene = Scene(customer, invoice, facts, ledger, criteria)
-    # Both halves share the expressions: the cluster tree may be named once in a statement.
-    reason = case(
-        *((holds(invoice), literal(code)) for code, holds in first),
-        *((_blocked(rule, scene), literal(rule.code)) for rule in FUNNEL),
-        *((holds(invoice), literal(code)) for code, holds in last),
-        else_=null(),
-    ).label("reason")
-    billed = select(invoice.c.customer.label("customer"), invoice.c.id.label("invoice"), reason)
-    billed = billed.select_from(
-        invoice.outerjoin(customer, customer.c.code == invoice.c.customer)
+    # Both halves share the expression: the cluster tree may be named once in a statement.
+    place = case(
+        *((holds(invoice), literal(places[code])) for code, holds in first),
+        *((_blocked(rule, scene), literal(places[rule.code])) for rule in FUNNEL),
+        *((holds(invoice), literal(places[code])) for code, holds in last),
+        else_=literal(places[""]),
+    ).label("place")
+    billed = (
+        select(invoice.c.customer.label("customer"), invoice.c.id.label("invoice"), place)
+        .select_from(invoice.outerjoin(customer, customer.c.code == invoice.c.customer))
+        .where(_of_selected(invoice.c.customer, criteria))
     )
-    unbilled = select(customer.c.code, invoice.c.id, reason)
-    unbilled = unbilled.select_from(
-        customer.outerjoin(invoice, invoice.c.customer == customer.c.code)
-    ).where(invoice.c.id.is_(None))
-    if criteria.selection.customers:
-        billed = billed.where(invoice.c.customer.in_(criteria.selection.customers))
-        unbilled = unbilled.where(customer.c.code.in_(criteria.selection.customers))
-    return union_all(billed, unbilled)
+    unbilled = (
+        select(customer.c.code, invoice.c.id, place)
+        .select_from(customer.outerjoin(invoice, invoice.c.customer == customer.c.code))
+        .where(invoice.c.id.is_(None), _of_selected(customer.c.code, criteria))
+    )
+    # The offset keeps databases from asking the rules again wherever `place` is named outside.
+    return union_all(billed, unbilled).offset(0)
+
+
+def _of_selected(code: ColumnElement[Any], criteria: Criteria) -> ColumnElement[bool]:
+    customers = criteria.selection.customers
+    return code.in_(customers) if customers else true()
 
 
 def guard_select(scope: Table, ledger: Tables, criteria: Criteria, code: str) -> Select[Any]:

@@ -4,7 +4,7 @@ A customer's place is the furthest that any of its invoices gets, so that the cu
 places add up to everybody.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,13 +23,12 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    null,
     select,
     tuple_,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
-from msgrun.eligibility import FUNNEL, Criteria, funnel_select
+from msgrun.eligibility import FUNNEL, Criteria, Further, funnel_select
 from msgrun.ledger.rows import RunRow
 from msgrun.schema import Tables
 from msgrun.source import Live
@@ -116,28 +115,17 @@ class Places:
             run: the run looked at, whose own messages go before the rules; None for none.
         """
         first, last = ([], []) if run is None else _of_run(ledger, run.id)
-        asked = funnel_select(facts, ledger, criteria, first=first, last=last).subquery("asked")
-        numbers = {code: literal(place) for code, place in _PLACES.items()}
-        place = case(
-            *((asked.c.reason == code, number) for code, number in numbers.items() if code),
-            else_=numbers[""],
-        )
-        rows = select(asked.c.customer, asked.c.invoice, place.label("place")).subquery("placed")
+        rows = funnel_select(facts, ledger, criteria, _PLACES, first=first, last=last)
+        asked = rows.subquery("asked")
         # What a person must put right has a row an invoice; all else is only counted.
-        told = _PLACES[BLOCKED[0]], _PLACES[MISSED]
-        key = case((rows.c.place.between(*told), rows.c.invoice), else_=null()).label("key")
-        keyed = select(rows, key).subquery("keyed")
-        self._connection.execute(
-            insert(self._table).from_select(
-                ["customer", "place", "invoice", "invoices"],
-                select(
-                    keyed.c.customer,
-                    keyed.c.place,
-                    func.min(keyed.c.invoice),
-                    func.count(keyed.c.invoice),
-                ).group_by(keyed.c.customer, keyed.c.place, keyed.c.key),
-            )
-        )
+        told = asked.c.place.between(_PLACES[BLOCKED[0]], _PLACES[MISSED])
+        counted = select(
+            asked.c.customer,
+            asked.c.place,
+            func.min(asked.c.invoice),
+            func.count(asked.c.invoice),
+        ).group_by(asked.c.customer, asked.c.place, case((told, asked.c.invoice)))
+        self._connection.execute(insert(self._table).from_select(self._table.c.keys(), counted))
 
     def counted(self) -> list[Place]:
         """Return every place at which somebody came to rest, in order."""
@@ -228,10 +216,7 @@ class Places:
             after = (page[-1].customer, page[-1].place, page[-1].invoice or "")
 
 
-_Reason = tuple[str, Callable[[FromClause], ColumnElement[bool]]]
-
-
-def _of_run(ledger: Tables, run: int) -> tuple[list[_Reason], list[_Reason]]:
+def _of_run(ledger: Tables, run: int) -> tuple[list[Further], list[Further]]:
     """Return what a run's own rows say before the rules, and after them."""
     message, link = ledger.message, ledger.message_invoice
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, false, func, literal, or_, select, true
 
 from msgrun.errors import SourceError
+from msgrun.plain import PlainDecimal
 from msgrun.source.contract import CONTRACTS, DECIMAL, is_day, parse_meta
 from msgrun.source.mapping import Relation
 
@@ -34,38 +35,48 @@ def _check_rows(connection: Connection, relation: str, table: FromClause) -> Non
         _check_none(connection, relation, "suspended", "is neither true nor false", table, unknown)
     if relation == "invoices":
         _check_days(connection, table)
-        odd = ~table.c.total.regexp_match(DECIMAL)
+        odd = _odd_total(table.c.total)
         _check_none(connection, relation, "total", "is not a decimal number", table, odd)
 
 
-def check_unless_clean(connection: Connection, relation: str, rows: FromClause) -> None:
-    """Check the rows of one of msgrun's own tables, whose keys the database keeps unique.
+def check_own(connection: Connection, relation: Relation) -> None:
+    """Check one of msgrun's own tables where it stands; the database keeps its keys unique.
 
-    One look at each row for everything comes first; only what it finds is searched for.
+    One look at each row as it is kept comes first; only what looks odd there is searched for.
 
     Raises:
         SourceError: the first rule that rows break, with column and rows (MR006).
     """
-    contract = CONTRACTS[relation]
-    doubtful = [rows.c[name].is_(None) for name in contract.filled]
-    if relation == "customers":
-        doubtful.append(rows.c.suspended.not_in(["0", "1"]))
-    if relation == "invoices":
-        doubtful += [_nowhere(rows), ~rows.c.total.regexp_match(DECIMAL)]
-    clean = connection.execute(select(literal(1)).select_from(rows).where(or_(*doubtful)).limit(1))
-    days = [func.substr(rows.c[name], 1, _HEAD) for name in contract.days]
-    if clean.first() is not None or (days and not _are_days(connection, rows, days)):
-        _check_rows(connection, relation, rows)
-    if "meta" in rows.c:
-        _check_meta(connection, relation, rows)
+    contract, kept = CONTRACTS[relation.name], relation.columns
+    odd: list[ColumnElement[bool]] = [kept[name] == "" for name in contract.filled]
+    if relation.name == "customers":
+        plain = or_(kept["suspended"].is_(true()), kept["suspended"].is_(false()))
+        odd.append(~plain)
+    if relation.name == "invoices":
+        days = func.coalesce(func.nullif(kept["period_end"], ""), func.nullif(kept["date"], ""))
+        odd += [days.is_(None), _odd_total(kept["total"])]
+    look = select(literal(1)).select_from(relation.from_).where(or_(*odd)).limit(1)
+    heads = [func.substr(kept[name], 1, _HEAD) for name in contract.days]
+    names = [name for name in kept if name != "content"]
+    rows = relation.select(*names).subquery(relation.name)
+    if connection.execute(look).first() is not None or not _are_days(connection, relation, heads):
+        _check_rows(connection, relation.name, rows)
+    if "meta" in kept:
+        _check_meta(connection, relation.name, rows)
+
+
+def _odd_total(total: ColumnElement[Any]) -> ColumnElement[bool]:
+    return ~or_(PlainDecimal(total), total.regexp_match(DECIMAL))
 
 
 def _are_days(
-    connection: Connection, rows: FromClause, heads: Sequence[ColumnElement[Any]]
+    connection: Connection, relation: Relation, heads: Sequence[ColumnElement[Any]]
 ) -> bool:
-    found = connection.execute(select(*heads).select_from(rows).distinct())
-    with found:
-        return all(value is None or is_day(value) for row in found for value in row)
+    if not heads:
+        return True
+    rows = connection.execute(select(*heads).select_from(relation.from_).distinct())
+    with rows:
+        return all(not value or is_day(value) for row in rows for value in row)
 
 
 def check_period_days(

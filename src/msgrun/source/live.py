@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, FromClause, Subquery, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Subquery, case, false, select, true
 
 from msgrun.schema import RELATIONS
-from msgrun.source.checks import check_unless_clean
+from msgrun.source.checks import check_own
 from msgrun.source.contract import CONTRACTS
 from msgrun.source.mapping import Relation
 
@@ -33,9 +34,8 @@ class Live:
         Raises:
             SourceError: rows break it (MR006).
         """
-        for name, relation in self.relations.items():
-            rows = relation.select(*_columns(relation)).subquery(name)
-            check_unless_clean(connection, name, rows)
+        for relation in self.relations.values():
+            check_own(connection, relation)
 
 
 def own_facts(relations: Mapping[str, Relation]) -> Live:
@@ -49,12 +49,12 @@ def _view(relation: Relation) -> Subquery:
     Where the check finds none of those empty, that is the same text.
     """
     filled = CONTRACTS[relation.name].filled
-    columns = [
-        relation.columns[name].label(name) if name in filled else relation.text_of(name).label(name)
-        for name in _columns(relation)
-    ]
+    columns: list[ColumnElement[Any]] = []
+    for name, kept in relation.columns.items():
+        if name == "content":
+            continue
+        told: ColumnElement[Any] = kept if name in filled else relation.text_of(name)
+        if name == "suspended":  # the two usual values need no conversion
+            told = case((kept.is_(true()), "1"), (kept.is_(false()), "0"), else_=told)
+        columns.append(told.label(name))
     return select(*columns).select_from(relation.from_).subquery(f"live_{relation.name}")
-
-
-def _columns(relation: Relation) -> list[str]:
-    return [name for name in relation.columns if name != "content"]
