@@ -109,8 +109,9 @@ def _read(
         return which_customer(customer, people)
     snapshot = source.snapshot(connection, customers=[people[0].code])
     with connection.begin():
-        subject = read_subject(connection, workspace, snapshot, people[0])
         contexts = choose(connection, workspace, snapshot, people[0].code, asked)
+        wanted = [context.frozen.definition["recipient_key"] for context in contexts]
+        subject = read_subject(connection, workspace, snapshot, people[0], wanted)
         return [
             question
             for context in contexts

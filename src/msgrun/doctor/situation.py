@@ -1,6 +1,6 @@
 """What the database knows of a customer, read at one moment for all checks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from msgrun.doctor.context import Context
 from msgrun.eligibility import Criteria, InvoiceVerdict, period_day, verdicts
 from msgrun.ledger import runs, views, workers
-from msgrun.ledger.rows import MessageRow, RunRow, Summary, WorkerRow
+from msgrun.ledger.rows import Counts, MessageRow, RunRow, WorkerRow
 from msgrun.model import Customer, Invoice, MessageContext, Selection
 from msgrun.source import Snapshot
 from msgrun.states import HOLDING, LIVE
@@ -19,10 +19,10 @@ from msgrun.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run with what stands beside its row."""
+    """A run with what stands beside its row; `counts` counts its messages."""
 
     row: RunRow
-    summary: Summary
+    counts: Counts
     events: Sequence[Mapping[str, Any]]
     alive: Sequence[WorkerRow]
     last_worker: WorkerRow | None
@@ -37,7 +37,8 @@ class Subject:
         parents: cluster to its parent (None at a root).
         invoices: by id.
         days: invoice id to the day that decides its period.
-        keys: how many customers have an address under each key.
+        unheld: the keys that definitions want and no customer has an address under.
+        keys: how many customers have an address under each key; counted only if any is unheld.
     """
 
     customer: Customer
@@ -45,6 +46,7 @@ class Subject:
     parents: Mapping[str, str | None]
     invoices: Mapping[str, Invoice]
     days: Mapping[str, str]
+    unheld: frozenset[str]
     keys: Mapping[str, int]
 
     def under(self, key: str) -> list[str]:
@@ -103,19 +105,30 @@ class Question:
 
 
 def read_subject(
-    connection: Connection, workspace: Workspace, snapshot: Snapshot, customer: Customer
+    connection: Connection,
+    workspace: Workspace,
+    snapshot: Snapshot,
+    customer: Customer,
+    wanted: Iterable[str],
 ) -> Subject:
     """Return what the source has of a customer.
+
+    Args:
+        wanted: the address keys that definitions want.
 
     Raises:
         SourceError: rows break the contract (MR006).
     """
     address, cluster, invoice = snapshot.addresses, snapshot.clusters, snapshot.invoices
-    addresses = connection.execute(
+    source = workspace.source
+    rows = connection.execute(
         select(address.c.key, address.c.address)
         .where(address.c.customer == customer.code)
         .order_by(address.c.key, address.c.address)
     )
+    addresses = [(key, text) for key, text in rows]
+    own = {key for key, _ in addresses}
+    unheld = frozenset(key for key in {*wanted} - own if not source.has_key(connection, key))
     parents = connection.execute(select(cluster.c.name, cluster.c.parent))
     days = connection.execute(
         select(invoice.c.id, period_day(invoice)).where(invoice.c.customer == customer.code)
@@ -123,11 +136,12 @@ def read_subject(
     day_of = {row[0]: row[1] for row in days}
     return Subject(
         customer=customer,
-        addresses=[(key, text) for key, text in addresses],
+        addresses=addresses,
         parents={row[0]: row[1] for row in parents},
-        invoices=workspace.source.numbers(connection, sorted(day_of)),
+        invoices=source.numbers(connection, sorted(day_of)),
         days=day_of,
-        keys=workspace.source.keys_histogram(connection),
+        unheld=unheld,
+        keys=source.keys_histogram(connection) if unheld else {},
     )
 
 
@@ -259,7 +273,7 @@ class _Reader:
                 alive = workers.live_workers(connection, self._database, number, row.definition)
             self._known[number] = RunFacts(
                 row,
-                views.summarize(connection, tables, row),
+                views.count_messages(connection, tables, row.id),
                 runs.events(connection, tables, number),
                 alive,
                 workers.last_worker(connection, tables, number),

@@ -165,6 +165,12 @@ class Source:
         customers = func.count(relation.text_of("customer").distinct())
         return _counts(connection, relation, "key", customers)
 
+    def has_key(self, connection: Connection, key: str) -> bool:
+        """Tell whether any customer has an address under a key."""
+        relation = self._relation(connection, "addresses")
+        query = relation.select("key").where(relation.equals_any("key", [key])).limit(1)
+        return bool(_all(connection, relation, query))
+
     def statuses(self, connection: Connection) -> dict[str, int]:
         """Return how many invoices have each status."""
         return _counts(connection, self._relation(connection, "invoices"), "status", func.count())
