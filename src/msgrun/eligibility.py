@@ -4,29 +4,32 @@ One list serves sending and explaining: the planner compiles it to one
 `CASE … AS reason`, the doctor asks every rule about one customer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    CompoundSelect,
     Connection,
     FromClause,
     Select,
     Table,
     and_,
     case,
-    exists,
     false,
     func,
     literal,
     null,
     or_,
     select,
+    true,
+    union_all,
 )
 
 from msgrun.model import Period, Selection
+from msgrun.plain import PlainAddress
 from msgrun.schema import Tables
 from msgrun.states import MessageState
 
@@ -38,11 +41,21 @@ ADDRESS_PATTERN: Final = rf"^({_ATOM}|[.])+@({_ATOM}+[.])+{_ATOM}+\Z"
 class Facts(Protocol):
     """The source's relations as tables of the same connection."""
 
-    customers: Table
-    addresses: Table
-    clusters: Table
-    invoices: Table
-    documents: Table
+    @property
+    def customers(self) -> FromClause:
+        """Whom the invoices are for."""
+    @property
+    def addresses(self) -> FromClause:
+        """Their mail addresses, each under its key."""
+    @property
+    def clusters(self) -> FromClause:
+        """The cluster tree."""
+    @property
+    def invoices(self) -> FromClause:
+        """What is sent."""
+    @property
+    def documents(self) -> FromClause:
+        """What is attached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +106,7 @@ class Rule:
     in_scope: bool = True
 
 
-def cluster_tree(clusters: Table, root: str) -> FromClause:
+def cluster_tree(clusters: FromClause, root: str) -> FromClause:
     """Return the names of `root` and all below it; UNION ends loops."""
     tree = select(literal(root).label("name")).cte("cluster_tree", recursive=True)
     below = select(clusters.c.name).join(tree, clusters.c.parent == tree.c.name)
@@ -145,8 +158,13 @@ def _no_address(scene: Scene) -> ColumnElement[bool]:
 
 
 def _malformed_address(scene: Scene) -> ColumnElement[bool]:
-    well_formed = scene.facts.addresses.c.address.regexp_match(ADDRESS_PATTERN)
+    address = scene.facts.addresses.c.address
+    well_formed = or_(PlainAddress(address), address.regexp_match(ADDRESS_PATTERN))
     return _addresses(scene).where(~well_formed).exists()
+
+
+def _no_invoice(scene: Scene) -> ColumnElement[bool]:
+    return scene.invoice.c.id.is_(None)
 
 
 def _other_period(scene: Scene) -> ColumnElement[bool]:
@@ -161,9 +179,10 @@ def _other_status(scene: Scene) -> ColumnElement[bool]:
 def _document_missing(scene: Scene) -> ColumnElement[bool]:
     documents = scene.facts.documents
     present = [
-        exists().where(
-            documents.c.invoice == scene.invoice.c.id, documents.c.transformation == wanted
-        )
+        # A column of the key: the index alone answers.
+        select(documents.c.invoice)
+        .where(documents.c.invoice == scene.invoice.c.id, documents.c.transformation == wanted)
+        .exists()
         for wanted in scene.criteria.documents
     ]
     return or_(false(), *(~there for there in present))
@@ -223,6 +242,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("MR103", _other_cluster, in_scope=False),
     Rule("MR105", _no_address),
     Rule("MR107", _malformed_address),
+    Rule("MR121", _no_invoice, in_scope=False),
     Rule("MR122", _other_period, in_scope=False),
     Rule("MR123", _other_status),
     Rule("MR401", _document_missing),
@@ -230,6 +250,18 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("MR126", _held_elsewhere),
 )
 """Every rule, in the order in which the first one names the reason."""
+
+Further = tuple[str, Callable[[FromClause], ColumnElement[bool]]]
+"""A code, and SQL about the invoices that is true where it is the reason."""
+
+FUNNEL: Final[tuple[Rule, ...]] = (
+    *(rule for rule in RULES if not rule.in_scope),
+    *(rule for rule in RULES if rule.in_scope),
+)
+"""The same rules as they narrow everybody down: first to the scope, then by the skips' reasons.
+
+So what falls at a rule within the scope is what a run skips with that reason.
+"""
 
 LIMIT_CODE: Final = "MR127"
 """What `--limit` leaves out, after all rules."""
@@ -267,6 +299,54 @@ def scope_select(
     if criteria.selection.customers:
         rows = rows.where(invoice.c.customer.in_(criteria.selection.customers))
     return rows
+
+
+def funnel_select(
+    facts: Facts,
+    ledger: Tables,
+    criteria: Criteria,
+    places: Mapping[str, int],
+    *,
+    first: Sequence[Further] = (),
+    last: Sequence[Further] = (),
+) -> CompoundSelect[Any]:
+    """Return one row for every invoice, and one for every customer who has none.
+
+    The columns are customer, invoice and place: that of the first rule of `FUNNEL` at which it
+    falls.
+
+    Args:
+        facts: everything, not narrowed down to a period.
+        places: a number for each code; for "", where no rule stands in the way.
+        first: further reasons, which go before the rules.
+        last: likewise, after the rules.
+    """
+    invoice, customer = facts.invoices, facts.customers
+    scene = Scene(customer, invoice, facts, ledger, criteria)
+    # Both halves share the expression: the cluster tree may be named once in a statement.
+    place = case(
+        *((holds(invoice), literal(places[code])) for code, holds in first),
+        *((_blocked(rule, scene), literal(places[rule.code])) for rule in FUNNEL),
+        *((holds(invoice), literal(places[code])) for code, holds in last),
+        else_=literal(places[""]),
+    ).label("place")
+    billed = (
+        select(invoice.c.customer.label("customer"), invoice.c.id.label("invoice"), place)
+        .select_from(invoice.outerjoin(customer, customer.c.code == invoice.c.customer))
+        .where(_of_selected(invoice.c.customer, criteria))
+    )
+    unbilled = (
+        select(customer.c.code, invoice.c.id, place)
+        .select_from(customer.outerjoin(invoice, invoice.c.customer == customer.c.code))
+        .where(invoice.c.id.is_(None), _of_selected(customer.c.code, criteria))
+    )
+    # The offset keeps databases from asking the rules again wherever `place` is named outside.
+    return union_all(billed, unbilled).offset(0)
+
+
+def _of_selected(code: ColumnElement[Any], criteria: Criteria) -> ColumnElement[bool]:
+    customers = criteria.selection.customers
+    return code.in_(customers) if customers else true()
 
 
 def guard_select(scope: Table, ledger: Tables, criteria: Criteria, code: str) -> Select[Any]:

@@ -18,8 +18,9 @@ from msgrun.cli.doctor_output import (
     check_formats,
     deliver,
 )
+from msgrun.cli.everybody import All, CsvFile, doctor_of_everybody
 from msgrun.cli.opening import Invocation
-from msgrun.errors import ConfigError
+from msgrun.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from msgrun.doctor import Report
@@ -68,6 +69,8 @@ def doctor(
     ticket: Ticket = False,
     junit: JunitFile = None,
     mask: MaskOption = False,
+    everybody: All = False,
+    csv: CsvFile = None,
 ) -> None:
     """Say why a customer did not receive a message, with evidence and a remedy for each step.
 
@@ -75,6 +78,25 @@ def doctor(
     """
     began = time.monotonic()
     check_formats(json=json, ticket=ticket)
+    if everybody:
+        one = {"a customer": customer, "--ticket": ticket, "--junit": junit, "--headers": headers}
+        doctor_of_everybody(
+            ctx,
+            not_with=[name for name, given in one.items() if given],
+            definition=definition,
+            run=run,
+            cluster=cluster,
+            period=period,
+            offline=offline,
+            until=began + timeout,
+            fail_on=fail_on,
+            verbose=verbose,
+            json=json,
+            csv=csv,
+            mask=mask,
+        )
+    if csv is not None:
+        raise UsageError("--csv needs --all", "give both, or leave out --csv")
     invocation = ctx.ensure_object(Invocation)
     report = _report(
         invocation,

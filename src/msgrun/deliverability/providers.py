@@ -75,9 +75,19 @@ def free_mail(domain: str, host: str) -> str | None:
     return None if any(host == each or host.endswith(f".{each}") for each in own) else provider
 
 
+def provider_of(domain: str) -> str | None:
+    """Return the provider with rules for bulk senders that a domain belongs to; None for others."""
+    return _PROVIDERS.get(domain.lower())
+
+
+def domains_of(provider: str) -> list[str]:
+    """Return the domains of a provider with rules for bulk senders."""
+    return [domain for domain, each in _PROVIDERS.items() if each == provider]
+
+
 def over_threshold(domains: Iterable[str], threshold: int = BULK) -> dict[str, int]:
     """Return how many recipients each provider has, of those that have at least `threshold`."""
-    counts = Counter(_PROVIDERS.get(domain.lower()) for domain in domains)
+    counts = Counter(provider_of(domain) for domain in domains)
     return {
         provider: number
         for provider, number in sorted(counts.items(), key=lambda item: -item[1] if item[0] else 0)

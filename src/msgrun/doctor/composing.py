@@ -45,7 +45,7 @@ class Composing:
         context = question.context
         findings = definition_findings(self._workspace, context)
         key = context.frozen.definition["recipient_key"]
-        if key not in question.subject.keys:
+        if key in question.subject.unheld:
             findings.append(_nobodys_key(context, key, question.subject.keys))
         changed = list(settings_drift(context))
         if findings:

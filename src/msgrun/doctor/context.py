@@ -145,6 +145,56 @@ def choose(
     return sorted(contexts, key=_recency, reverse=True)
 
 
+def choose_all(connection: Connection, workspace: Workspace, asked: Asked) -> list[Context]:
+    """Return what to look at for everybody: the run named, else each definition once.
+
+    That is the latest run of a definition, or its usual selection where that is newer. Runs for
+    single customers, and redirected ones, say nothing of everybody.
+
+    Args:
+        connection: in a transaction that reads.
+
+    Raises:
+        NotFoundError: no such definition, run or cluster.
+        UsageError: `--period` names no period.
+    """
+    check_cluster_name(connection, workspace, asked)
+    if asked.run is not None:
+        return [_of_run(connection, workspace, asked)]
+    definitions = workspace.config.definitions
+    enabled = [name for name, definition in definitions.items() if definition.enabled]
+    names = [asked.definition] if asked.definition is not None else enabled
+    return [_of_everybody(connection, workspace, name, asked) for name in names]
+
+
+def check_cluster_name(connection: Connection, workspace: Workspace, asked: Asked) -> None:
+    """Raise NotFoundError where there is no cluster of the name given."""
+    if asked.cluster is None:
+        return
+    clusters = workspace.source.cluster_names(connection)
+    if asked.cluster not in clusters:
+        raise NotFoundError(
+            f"there is no cluster '{asked.cluster}'", did_you_mean(asked.cluster, clusters)
+        )
+
+
+def _of_everybody(
+    connection: Connection, workspace: Workspace, name: str, asked: Asked
+) -> Context:
+    today = definition_today(workspace, name)
+    usual = usual_selection(workspace.config.definitions[name], asked)
+    tables = workspace.database.tables
+    for run in runs.list_runs(connection, tables, limit=_RUNS, definition=name):
+        whole = not run.selection.customers and run.selection.redirect_to is None
+        if not whole or not _fits(run, "", asked, usual):
+            continue
+        if _newer(usual, run):
+            break
+        frozen = runs.revisions(connection, tables, run.id)
+        return Context(name, today.frozen, today, frozen[max(frozen)], run, run.selection)
+    return Context(name, today.frozen, today, selection=usual)
+
+
 def _recency(context: Context) -> tuple[date, int]:
     period = context.selection.period if context.selection else None
     return (period.start if period else date.min, context.run.id if context.run else 0)

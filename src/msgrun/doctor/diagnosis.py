@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from msgrun.doctor.addresses import check_address
 from msgrun.doctor.asking import check_server
 from msgrun.doctor.composing import Composing
-from msgrun.doctor.context import Asked, choose
+from msgrun.doctor.context import Asked, check_cluster_name, choose
 from msgrun.doctor.deadline import Deadline
 from msgrun.doctor.domains import check_domains
 from msgrun.doctor.environment import check_environment
@@ -36,8 +36,7 @@ from msgrun.doctor.standing import check_cluster, check_customer
 from msgrun.doctor.suppression import suppress
 from msgrun.doctor.unknown import no_customer, which_customer
 from msgrun.doctor.verdict import cause_of, exit_code_of_all, sentence, speaker_of, summed_up
-from msgrun.errors import DatabaseError, MsgrunError, NotFoundError, SourceError
-from msgrun.suggest import did_you_mean
+from msgrun.errors import DatabaseError, MsgrunError, SourceError
 from msgrun.workspace import Workspace
 
 Check = Callable[[Question, Servers], list[Finding]]
@@ -132,12 +131,7 @@ def _read(
     """Read all that is asked about; a report where it is not clear whom it is about."""
     source = workspace.source
     with connection.begin():
-        if asked.cluster is not None:
-            clusters = source.cluster_names(connection)
-            if asked.cluster not in clusters:
-                raise NotFoundError(
-                    f"there is no cluster '{asked.cluster}'", did_you_mean(asked.cluster, clusters)
-                )
+        check_cluster_name(connection, workspace, asked)
         people = source.find_customers(connection, customer)
     if not people:
         return no_customer(connection, workspace, customer)
@@ -145,8 +139,8 @@ def _read(
         return which_customer(customer, people)
     snapshot = source.snapshot(connection, customers=[people[0].code])
     with connection.begin():
-        subject = read_subject(connection, workspace, snapshot, people[0])
         contexts = choose(connection, workspace, snapshot, people[0].code, asked)
+        subject = read_subject(connection, workspace, snapshot, people[0], contexts)
         return [
             question
             for context in contexts

@@ -1,7 +1,11 @@
 """The recipients' domains: can mail for them be delivered at all?"""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from msgrun.compose.mime import mailbox
@@ -14,6 +18,9 @@ from msgrun.errors import ComposeError
 from msgrun.model import Address
 from msgrun.states import MessageState
 
+_AT_ONCE: Final = 16  # look-ups of one command
+_BATCH: Final = 256
+_SHOWN: Final = 20  # domains with the same fault
 _HANDED: Final = frozenset({MessageState.SENT, MessageState.IN_DOUBT, MessageState.BOUNCED})
 
 _FAULTS: Final[Mapping[Reach, tuple[str, str]]] = {
@@ -62,6 +69,48 @@ def domain_finding(names: Names, domain: str) -> Finding:
     code, cause = _FAULTS[recipient.reach]
     looked = [str(answer) for answer in recipient.looked]
     return found(code, Stage.DOMAIN, *looked, subject=domain, cause=cause.format(domain))
+
+
+def look_up_domains(names: Names, domains: Iterable[tuple[str, int]]) -> list[Finding]:
+    """Look at each domain once, some at a time, and sum up what is no fault.
+
+    Args:
+        domains: with the number of customers there; only what is wrong is held in memory.
+    """
+    wrong: dict[str, list[Finding]] = {}
+    reached, left = 0, Counter[str]()
+    rows = iter(domains)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while batch := list(islice(rows, _BATCH)):
+            seen = pool.map(partial(domain_finding, names), (domain for domain, _ in batch))
+            for (_, customers), finding in zip(batch, seen, strict=True):
+                if finding.status is Status.PASS:
+                    reached += 1
+                elif finding.status is Status.SKIPPED:
+                    left[finding.evidence[0]] += 1
+                else:
+                    told = f"{customers} customer{'' if customers == 1 else 's'} there"
+                    evidence = (*finding.evidence, told)
+                    wrong.setdefault(finding.code, []).append(replace(finding, evidence=evidence))
+    return [*_summary(wrong), *_in_order(reached, left)]
+
+
+def _summary(wrong: Mapping[str, list[Finding]]) -> Iterator[Finding]:
+    for findings in wrong.values():
+        yield from findings[:_SHOWN]
+        if more := len(findings) - _SHOWN:
+            if more > 0:
+                told = f"and {more} more domain{'' if more == 1 else 's'}"
+                yield replace(findings[_SHOWN], evidence=(told,), subject="")
+
+
+def _in_order(reached: int, left: Mapping[str, int]) -> Iterator[Finding]:
+    if reached:
+        plural = "domain takes" if reached == 1 else "domains take"
+        yield passed(Stage.DOMAIN, f"{reached} {plural} mail")
+    for reason, number in left.items():
+        others = f" (and {number - 1} more likewise)" if number > 1 else ""
+        yield skipped(Stage.DOMAIN, f"{reason}{others}")
 
 
 def _host(recipient: Recipient) -> str:

@@ -13,7 +13,7 @@ from msgrun.deliverability.ptr import check_reverse
 from msgrun.deliverability.resolver import Answer
 from msgrun.deliverability.spf_record import merged, with_address
 from msgrun.doctor.bulk import bulk_of_run
-from msgrun.doctor.domains import after_handing_over
+from msgrun.doctor.domains import after_handing_over, recipient_domains
 from msgrun.doctor.findings import Finding, Stage, Status, found, passed, skipped
 from msgrun.doctor.names import Names, undetermined
 from msgrun.doctor.policy import Judgement, alignment, policy_findings, record_line
@@ -34,7 +34,7 @@ def check_sender_domain(question: Question, servers: Servers) -> list[Finding]:
     except PreflightError:
         return [skipped(_S, "the definition's sender is not known", frozen.name)]
     findings = sender_findings(servers.workspace, servers.names, key, sender)
-    findings += bulk_of_run(servers.workspace, question.run)
+    findings += bulk_of_run(servers.workspace, question.run, recipient_domains(question))
     return [after_handing_over(question, each) for each in findings]
 
 

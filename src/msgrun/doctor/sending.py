@@ -117,7 +117,7 @@ def _last(run: RunFacts, kinds: set[str]) -> Mapping[str, Any] | None:
 
 
 def _counts(run: RunFacts) -> str:
-    counts = run.summary.counts
+    counts = run.counts
     names = ("sent", "skipped", "rejected", "failed", "in_doubt", "pending", "deferred")
     told = [
         f"{getattr(counts, name)} {name.replace('_', ' ')}"

@@ -1,6 +1,6 @@
 """What the database knows of a customer, read at one moment for all checks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from msgrun.doctor.findings import Finding
 from msgrun.doctor.schedules import missed_schedules
 from msgrun.eligibility import Criteria, InvoiceVerdict, period_day, verdicts
 from msgrun.ledger import runs, views, workers
-from msgrun.ledger.rows import MessageRow, RunRow, Summary, WorkerRow
+from msgrun.ledger.rows import Counts, MessageRow, RunRow, WorkerRow
 from msgrun.model import Customer, Invoice, MessageContext, Selection
 from msgrun.source import Snapshot
 from msgrun.states import HOLDING, LIVE, MessageState
@@ -24,10 +24,10 @@ HANDED_OVER: Final = frozenset({MessageState.SENT, MessageState.BOUNCED})
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run with what stands beside its row."""
+    """A run with what stands beside its row; `counts` counts its messages."""
 
     row: RunRow
-    summary: Summary
+    counts: Counts
     events: Sequence[Mapping[str, Any]]
     alive: Sequence[WorkerRow]
     last_worker: WorkerRow | None
@@ -42,8 +42,10 @@ class Subject:
         parents: cluster to its parent (None at a root).
         invoices: by id.
         days: invoice id to the day that decides its period.
-        keys: how many customers have an address under each key.
-        statuses: how many invoices of all customers have each status.
+        unheld: the keys that definitions want and no customer has an address under.
+        keys: how many customers have an address under each key; counted only if any is unheld.
+        statuses: how many invoices of all customers have each status; counted only if one of the
+            customer's own is not of a definition's.
         came_back: the address to the message that came back from it last, unless a later one
             was accepted.
     """
@@ -53,6 +55,7 @@ class Subject:
     parents: Mapping[str, str | None]
     invoices: Mapping[str, Invoice]
     days: Mapping[str, str]
+    unheld: frozenset[str]
     keys: Mapping[str, int]
     statuses: Mapping[str, int]
     came_back: Mapping[str, MessageRow]
@@ -143,32 +146,48 @@ class Question:
 
 
 def read_subject(
-    connection: Connection, workspace: Workspace, snapshot: Snapshot, customer: Customer
+    connection: Connection,
+    workspace: Workspace,
+    snapshot: Snapshot,
+    customer: Customer,
+    contexts: Iterable[Context],
 ) -> Subject:
     """Return what the source has of a customer.
+
+    Args:
+        contexts: the definitions looked at.
 
     Raises:
         SourceError: rows break the contract (MR006).
     """
     address, cluster, invoice = snapshot.addresses, snapshot.clusters, snapshot.invoices
-    addresses = connection.execute(
+    source = workspace.source
+    rows = connection.execute(
         select(address.c.key, address.c.address)
         .where(address.c.customer == customer.code)
         .order_by(address.c.key, address.c.address)
     )
+    addresses = [(key, text) for key, text in rows]
+    own = {key for key, _ in addresses}
+    wanted = [context.frozen.definition for context in contexts]
+    keys = {definition["recipient_key"] for definition in wanted}
+    unheld = frozenset(key for key in keys - own if not source.has_key(connection, key))
     parents = connection.execute(select(cluster.c.name, cluster.c.parent))
     days = connection.execute(
         select(invoice.c.id, period_day(invoice)).where(invoice.c.customer == customer.code)
     )
     day_of = {row[0]: row[1] for row in days}
+    invoices = source.numbers(connection, sorted(day_of))
+    odd = any(each.status not in of["statuses"] for each in invoices.values() for of in wanted)
     return Subject(
         customer=customer,
-        addresses=[(key, text) for key, text in addresses],
+        addresses=addresses,
         parents={row[0]: row[1] for row in parents},
-        invoices=workspace.source.numbers(connection, sorted(day_of)),
+        invoices=invoices,
         days=day_of,
-        keys=workspace.source.keys_histogram(connection),
-        statuses=workspace.source.statuses(connection),
+        unheld=unheld,
+        keys=source.keys_histogram(connection) if unheld else {},
+        statuses=source.statuses(connection) if odd else {},
         came_back=_came_back(connection, workspace, customer.code),
     )
 
@@ -315,7 +334,7 @@ class _Reader:
                 alive = workers.live_workers(connection, self._database, number, row.definition)
             self._known[number] = RunFacts(
                 row,
-                views.summarize(connection, tables, row),
+                views.count_messages(connection, tables, row.id),
                 runs.events(connection, tables, number),
                 alive,
                 workers.last_worker(connection, tables, number),

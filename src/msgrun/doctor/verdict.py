@@ -70,7 +70,12 @@ def exit_code_of_all(cases: Sequence[Case]) -> int:
 
 def ending(report: Report, fail_on: FailOn) -> int:
     """Return the exit code of the command; it does not depend on how the report is printed."""
-    warned = any(each.status is Status.WARN for each in report.findings)
-    if fail_on is FailOn.WARN and warned and report.exit_code in {0, ExitCode.DOCTOR_UNKNOWN}:
+    return ending_of(report.exit_code, report.findings, fail_on)
+
+
+def ending_of(exit_code: int, findings: Sequence[Finding], fail_on: FailOn) -> int:
+    """Return an exit code in which warnings count as they are to."""
+    warned = any(each.status is Status.WARN for each in findings)
+    if fail_on is FailOn.WARN and warned and exit_code in {0, ExitCode.DOCTOR_UNKNOWN}:
         return ExitCode.DOCTOR_ERRORS
-    return report.exit_code
+    return exit_code

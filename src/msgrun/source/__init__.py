@@ -10,6 +10,7 @@ from msgrun.database import Database
 from msgrun.model import Customer, Invoice, MessageContext, Period
 from msgrun.schema import RELATIONS
 from msgrun.source import loading
+from msgrun.source.live import Live, own_facts
 from msgrun.source.mapping import (
     AnyRow,
     AnySelect,
@@ -21,7 +22,7 @@ from msgrun.source.mapping import (
 )
 from msgrun.source.snapshot import Snapshot, take, transaction
 
-__all__ = ["FOUND_AT_MOST", "Snapshot", "Source"]
+__all__ = ["FOUND_AT_MOST", "Live", "Snapshot", "Source"]
 
 FOUND_AT_MOST: Final = 20
 """So many customers are found by a part of their name."""
@@ -68,6 +69,25 @@ class Source:
         with transaction(connection, "read"):
             relations = {name: self._relation(connection, name) for name in RELATIONS}
         return take(connection, relations, period=period, customers=customers, invoices=invoices)
+
+    def live(self, connection: Connection) -> Live:
+        """Return everything as it stands, for SQL over all customers.
+
+        msgrun's own tables are read where they are. A person's SELECTs have no indexes that
+        could be relied on: they are copied first, as by `snapshot`.
+
+        Args:
+            connection: as for `snapshot`.
+
+        Raises:
+            SourceError: a SELECT fails or lacks a column, or rows break the contract (MR006).
+                msgrun's own tables are checked by `Live.check`.
+        """
+        if self._selects:
+            copied = self.snapshot(connection)
+            return Live(**{name: getattr(copied, name) for name in RELATIONS}, relations={})
+        with transaction(connection, "read"):
+            return own_facts({name: self._relation(connection, name) for name in RELATIONS})
 
     def load(
         self,
@@ -148,6 +168,12 @@ class Source:
         relation = self._relation(connection, "addresses")
         customers = func.count(relation.text_of("customer").distinct())
         return _counts(connection, relation, "key", customers)
+
+    def has_key(self, connection: Connection, key: str) -> bool:
+        """Tell whether any customer has an address under a key."""
+        relation = self._relation(connection, "addresses")
+        query = relation.select("key").where(relation.equals_any("key", [key])).limit(1)
+        return bool(_all(connection, relation, query))
 
     def statuses(self, connection: Connection) -> dict[str, int]:
         """Return how many invoices have each status."""

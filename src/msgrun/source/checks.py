@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, false, func, literal, or_, select, true
 
 from msgrun.errors import SourceError
+from msgrun.plain import PlainDecimal
 from msgrun.source.contract import CONTRACTS, DECIMAL, is_day, parse_meta
 from msgrun.source.mapping import Relation
 
@@ -20,6 +21,12 @@ def check(connection: Connection, relation: str, table: Table) -> None:
     Raises:
         SourceError: the first rule that rows break, with column and rows (MR006).
     """
+    _check_rows(connection, relation, table)
+    if "meta" in table.c:
+        _check_meta(connection, relation, table)
+
+
+def _check_rows(connection: Connection, relation: str, table: FromClause) -> None:
     for name in CONTRACTS[relation].filled:
         _check_none(connection, relation, name, "is empty", table, table.c[name].is_(None))
     _check_unique(connection, relation, table)
@@ -28,10 +35,48 @@ def check(connection: Connection, relation: str, table: Table) -> None:
         _check_none(connection, relation, "suspended", "is neither true nor false", table, unknown)
     if relation == "invoices":
         _check_days(connection, table)
-        odd = ~table.c.total.regexp_match(DECIMAL)
+        odd = _odd_total(table.c.total)
         _check_none(connection, relation, "total", "is not a decimal number", table, odd)
-    if "meta" in table.c:
-        _check_meta(connection, relation, table)
+
+
+def check_own(connection: Connection, relation: Relation) -> None:
+    """Check one of msgrun's own tables where it stands; the database keeps its keys unique.
+
+    One look at each row as it is kept comes first; only what looks odd there is searched for.
+
+    Raises:
+        SourceError: the first rule that rows break, with column and rows (MR006).
+    """
+    contract, kept = CONTRACTS[relation.name], relation.columns
+    odd: list[ColumnElement[bool]] = [kept[name] == "" for name in contract.filled]
+    if relation.name == "customers":
+        plain = or_(kept["suspended"].is_(true()), kept["suspended"].is_(false()))
+        odd.append(~plain)
+    if relation.name == "invoices":
+        days = func.coalesce(func.nullif(kept["period_end"], ""), func.nullif(kept["date"], ""))
+        odd += [days.is_(None), _odd_total(kept["total"])]
+    look = select(literal(1)).select_from(relation.from_).where(or_(*odd)).limit(1)
+    heads = [func.substr(kept[name], 1, _HEAD) for name in contract.days]
+    names = [name for name in kept if name != "content"]
+    rows = relation.select(*names).subquery(relation.name)
+    if connection.execute(look).first() is not None or not _are_days(connection, relation, heads):
+        _check_rows(connection, relation.name, rows)
+    if "meta" in kept:
+        _check_meta(connection, relation.name, rows)
+
+
+def _odd_total(total: ColumnElement[Any]) -> ColumnElement[bool]:
+    return ~or_(PlainDecimal(total), total.regexp_match(DECIMAL))
+
+
+def _are_days(
+    connection: Connection, relation: Relation, heads: Sequence[ColumnElement[Any]]
+) -> bool:
+    if not heads:
+        return True
+    rows = connection.execute(select(*heads).select_from(relation.from_).distinct())
+    with rows:
+        return all(not value or is_day(value) for row in rows for value in row)
 
 
 def check_period_days(
@@ -63,16 +108,19 @@ def check_period_days(
     _check_day(connection, rows, "date")
 
 
-def _check_days(connection: Connection, invoices: Table) -> None:
+def _check_days(connection: Connection, invoices: FromClause) -> None:
     for name in CONTRACTS["invoices"].days:
         _check_day(connection, invoices, name)
     _check_placed(connection, invoices)
 
 
 def _check_placed(connection: Connection, rows: FromClause) -> None:
-    nowhere = and_(rows.c.period_end.is_(None), rows.c.date.is_(None))
     problem = "is empty, and so is invoices.date: no period holds such an invoice"
-    _check_none(connection, "invoices", "period_end", problem, rows, nowhere)
+    _check_none(connection, "invoices", "period_end", problem, rows, _nowhere(rows))
+
+
+def _nowhere(rows: FromClause) -> ColumnElement[bool]:
+    return and_(rows.c.period_end.is_(None), rows.c.date.is_(None))
 
 
 def _check_day(connection: Connection, rows: FromClause, column: str) -> None:
@@ -84,7 +132,7 @@ def _check_day(connection: Connection, rows: FromClause, column: str) -> None:
         _check_none(connection, "invoices", column, problem, rows, head.in_(bad[:_SHOWN]))
 
 
-def _check_unique(connection: Connection, relation: str, table: Table) -> None:
+def _check_unique(connection: Connection, relation: str, table: FromClause) -> None:
     key = [table.c[name] for name in CONTRACTS[relation].key]
     twice = select(*key).group_by(*key).having(func.count() > 1).order_by(*key).limit(_SHOWN)
     rows = connection.execute(twice).mappings().all()
@@ -92,7 +140,7 @@ def _check_unique(connection: Connection, relation: str, table: Table) -> None:
         raise _fault(relation, ", ".join(CONTRACTS[relation].key), "comes more than once", rows)
 
 
-def _check_meta(connection: Connection, relation: str, table: Table) -> None:
+def _check_meta(connection: Connection, relation: str, table: FromClause) -> None:
     key = table.c[CONTRACTS[relation].key[0]]
     metas = connection.execute(
         select(key, table.c.meta).where(table.c.meta.is_not(None)),

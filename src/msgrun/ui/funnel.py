@@ -1,0 +1,252 @@
+"""The doctor's answer about everybody: as text, as JSON Lines, and each of them as CSV."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TextIO
+
+from msgrun.catalogue import CATALOGUE
+from msgrun.doctor.everybody import Named, Narrowing, RuleCount, StateCount
+from msgrun.doctor.findings import Finding, Status
+from msgrun.doctor.funnel import Domains, Funnel
+from msgrun.doctor.missing import Missing
+from msgrun.ui.csv import cell
+from msgrun.ui.json import SCHEMA
+from msgrun.ui.text import Printer, plural
+
+COLUMNS: Final = (
+    "customer",
+    "name",
+    "invoice",
+    "invoice_id",
+    "code",
+    "title",
+    "definition",
+    "run",
+    "state",
+)
+"""The columns of the CSV file, in order."""
+
+_THROUGH: Final = "every rule lets it through"
+
+
+def write_missing(rows: Iterable[Missing], stream: TextIO) -> int:
+    """Write everybody without a message as CSV (RFC 4180), without a header; return how many."""
+    writer = csv.writer(stream)
+    number = 0
+    for row in rows:
+        values = (
+            row.who.customer,
+            row.who.name,
+            row.who.invoice,
+            row.who.invoice_id,
+            row.code,
+            _title(row.code, ""),
+            row.definition,
+            row.run,
+            row.state,
+        )
+        writer.writerow(cell(value) for value in values)
+        number += 1
+    return number
+
+
+def write_header(stream: TextIO) -> None:
+    """Write the names of the columns."""
+    csv.writer(stream).writerow(COLUMNS)
+
+
+def print_funnel(printer: Printer, funnel: Funnel, *, verbose: bool = False) -> None:
+    """Print the verdict, then each definition; with `verbose` also what passed."""
+    printer.line(("msgrun doctor --all", "bold"))
+    printer.line((funnel.verdict, "red" if funnel.exit_code else "green"))
+    for scope in funnel.scopes:
+        _print_scope(printer, scope)
+    if funnel.findings:
+        printer.line()
+    for finding in funnel.findings:
+        _print_finding(printer, finding, verbose=verbose)
+    for domains in funnel.domains:
+        printer.line(f"{domains.definition}: {plural(domains.distinct, 'recipient domain')}")
+    if funnel.primary:
+        printer.line(f"msgrun explain {funnel.primary}")
+
+
+def _print_scope(printer: Printer, scope: Narrowing) -> None:
+    context = scope.context
+    printer.line()
+    run = f"run {context.run.id}" if context.run else ""
+    cluster = (context.selection.cluster or "") if context.selection else ""
+    parts = filter(None, (context.name, run, context.period, cluster))
+    printer.line((" · ".join(parts), "bold"))
+    if scope.skipped:
+        printer.line(f"  {scope.skipped}")
+        return
+    unknown = f" and {plural(scope.unknown, 'unknown code')}" if scope.unknown else ""
+    printer.line(
+        f"  {plural(scope.customers, 'customer')}{unknown}, {plural(scope.invoices, 'invoice')}, "
+        f"{scope.in_scope:,} of them in scope"
+    )
+    header = ("", "customers", "invoices", "", "", "left", "for example")
+    rows = [_rule_row(rule) for rule in scope.rules]
+    if rows:
+        printer.table(header, rows, right=(1, 2, 5))
+    if scope.states:
+        printer.line(f"  run {context.run.id if context.run else ''}, in messages:")
+        printer.table(("",) * 5, [_state_row(state) for state in scope.states], right=(1,))
+
+
+def _rule_row(rule: RuleCount) -> tuple[str, ...]:
+    sign = "✓" if rule.code in {"", "MR508"} else ("✗" if rule.in_scope else "–")
+    left = f"{rule.customers_left:,}" if sign != "✓" else ""
+    return (
+        f"  {sign}",
+        f"{rule.customers:,}",
+        f"{rule.invoices:,}",
+        rule.code,
+        _title(rule.code, _THROUGH),
+        left,
+        "; ".join(map(_shown, rule.examples)),
+    )
+
+
+def _state_row(state: StateCount) -> tuple[str, ...]:
+    told = " ".join(filter(None, (state.code, _title(state.code, ""), state.answer, state.reply)))
+    return (
+        "   ",
+        f"{state.messages:,}",
+        state.state.value,
+        told,
+        "; ".join(map(_shown, state.examples)),
+    )
+
+
+def _shown(who: Named) -> str:
+    return " ".join(filter(None, (who.customer, who.name, who.invoice)))
+
+
+def _print_finding(printer: Printer, finding: Finding, *, verbose: bool) -> None:
+    if finding.status is Status.PASS and not finding.evidence:
+        return
+    first, *further = finding.evidence or (finding.title,)
+    code = f"{finding.code}  " if finding.code else ""
+    sign = {Status.PASS: "✓", Status.FAIL: "✗", Status.WARN: "!", Status.SKIPPED: "–"}
+    printer.line(f"  {sign.get(finding.status, '?')} {finding.stage}  {code}{first}")
+    for line in further if finding.code or verbose else ():
+        printer.line(f"      {line}")
+    if finding.remedy and finding.code:
+        printer.line(("      remedy: ", "dim"), finding.remedy)
+
+
+def _title(code: str, otherwise: str) -> str:
+    return CATALOGUE[code].title if code in CATALOGUE else otherwise
+
+
+def funnel_documents(funnel: Funnel) -> Iterator[dict[str, Any]]:
+    """Return the JSON documents, one a line: scope, rules, states, servers, domains, verdict."""
+    yield {
+        "schema": SCHEMA,
+        "kind": "scope",
+        "definitions": [_scope(scope) for scope in funnel.scopes],
+    }
+    for scope in funnel.scopes:
+        for rule in scope.rules:
+            yield _rule(scope, rule)
+        for state in scope.states:
+            yield _state(scope, state)
+    for finding in funnel.faults:
+        yield {"kind": "fault", **_finding(finding)}
+    for finding in funnel.servers:
+        yield {"kind": "server", **_finding(finding)}
+    for domains in funnel.domains:
+        yield _domains(domains)
+    yield {
+        "kind": "verdict",
+        "verdict": funnel.verdict,
+        "primary": funnel.primary or None,
+        "exit_code": funnel.exit_code,
+    }
+
+
+def _scope(scope: Narrowing) -> dict[str, Any]:
+    selection = scope.context.selection
+    return {
+        **_where(scope),
+        "cluster": selection.cluster if selection else None,
+        "customers": scope.customers,
+        "unknown_customers": scope.unknown,
+        "invoices": scope.invoices,
+        "in_scope": scope.in_scope,
+        "skipped": scope.skipped or None,
+    }
+
+
+def _where(scope: Narrowing) -> dict[str, Any]:
+    context = scope.context
+    return {
+        "definition": context.name,
+        "run": context.run.id if context.run else None,
+        "period": context.period or None,
+    }
+
+
+def _rule(scope: Narrowing, rule: RuleCount) -> dict[str, Any]:
+    return {
+        "kind": "rule",
+        **_where(scope),
+        "code": rule.code or None,
+        "title": _title(rule.code, _THROUGH),
+        "severity": CATALOGUE[rule.code].severity if rule.code else "none",
+        "in_scope": rule.in_scope,
+        "invoices": rule.invoices,
+        "customers": rule.customers,
+        "customers_left": rule.customers_left,
+        "examples": _examples(rule.examples),
+    }
+
+
+def _state(scope: Narrowing, state: StateCount) -> dict[str, Any]:
+    return {
+        "kind": "state",
+        **_where(scope),
+        "state": state.state.value,
+        "code": state.code or None,
+        "title": _title(state.code, "") or None,
+        "answer": state.answer or None,
+        "reply": state.reply or None,
+        "messages": state.messages,
+        "examples": _examples(state.examples),
+    }
+
+
+def _examples(examples: Sequence[Named]) -> list[dict[str, Any]]:
+    return [
+        {
+            "customer": each.customer,
+            "name": each.name,
+            "invoice": each.invoice,
+            "invoice_id": each.invoice_id,
+        }
+        for each in examples
+    ]
+
+
+def _domains(domains: Domains) -> dict[str, Any]:
+    return {
+        "kind": "domains",
+        "definition": domains.definition,
+        "distinct": domains.distinct,
+        "findings": [_finding(finding) for finding in domains.findings],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code or None,
+        "title": finding.title,
+        "severity": finding.severity,
+        "status": finding.status.value,
+        "evidence": list(finding.evidence),
+        "remedy": finding.remedy,
+        "subject": finding.subject,
+        "stage": finding.stage.value,
+    }
