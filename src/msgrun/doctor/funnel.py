@@ -178,9 +178,7 @@ class _Looking:
         """Yield everybody without a message."""
         with transaction(self._connection, "plain"):
             self._places.index()
-        yield from missing(
-            self._connection, self._tables, self._facts, self._context, self._places
-        )
+        yield from missing(self._connection, self._tables, self._facts, self._context, self._places)
 
     def domains(self, look_up: LookUp | None, deadline: Deadline) -> Domains:
         """Count the domains of those who would get a message, and have them looked up."""
