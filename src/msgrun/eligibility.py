@@ -44,15 +44,19 @@ class Facts(Protocol):
     @property
     def customers(self) -> FromClause:
         """Whom the invoices are for."""
+
     @property
     def addresses(self) -> FromClause:
         """Their mail addresses, each under its key."""
+
     @property
     def clusters(self) -> FromClause:
         """The cluster tree."""
+
     @property
     def invoices(self) -> FromClause:
         """What is sent."""
+
     @property
     def documents(self) -> FromClause:
         """What is attached."""

@@ -25,8 +25,15 @@ def _fold(text: str) -> str:
     return text[:-1] if len(text) > 3 and text.endswith("s") and not text.endswith("ss") else text
 
 
+def distance(a: str, b: str) -> int:
+    """Return the Levenshtein distance but for case and look-alike letters.
+
+    That is how many letters to insert, drop or exchange.
+    """
+    return _distance(_fold(a), _fold(b))
+
+
 def _distance(a: str, b: str) -> int:
-    """Return the Levenshtein distance: how many letters to insert, drop or exchange."""
     row = list(range(len(b) + 1))
     for i, left in enumerate(a, 1):
         diagonal, row[0] = row[0], i

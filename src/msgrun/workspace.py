@@ -20,12 +20,14 @@ from msgrun.model import Address, Selection
 from msgrun.ratelimit import interval
 from msgrun.selection import parse_period
 from msgrun.source import Source
-from msgrun.suggest import did_you_mean, nearest, plain
+from msgrun.suggest import did_you_mean, distance, nearest, plain
 from msgrun.transport.base import TransportFactory
 from msgrun.transport.server import ServerSettings
 from msgrun.transport.smtp import SmtpTransport
 
 _COMPARED: Final = 10_000  # customers compared with a mistyped code
+_RESEMBLING: Final = 2_000  # found by the database among more than those
+_SLIP: Final = 2  # letters to insert, drop or exchange: two neighbours swapped are two
 _NEAR: Final = 5  # customers named instead
 
 
@@ -145,13 +147,20 @@ class Workspace:
     ) -> list[tuple[str, str]]:
         """Return code and name of the customers that a mistyped code or name may mean.
 
-        First those whose name holds the text but for accents, then those that resemble it.
+        First those whose name holds the text but for accents, then those that resemble it. Of very
+        many customers only the first are compared with; for them the database looks, too.
         """
         known = self.source.customer_codes(connection, limit=_COMPARED)
+        close: list[tuple[str, str]] = []
+        if len(known) == _COMPARED:
+            found = self.source.resembling(connection, text, limit=_RESEMBLING)
+            close = sorted(found, key=lambda pair: (distance(text, pair[0]), pair))[:count]
+            known += found
         holding = [pair for pair in known if plain(text) in plain(pair[1])]
         by_word = {word: pair for pair in known for word in (*pair, *pair[1].split())}
         like = [by_word[word] for word in nearest(text, by_word, count)]
-        return list(dict.fromkeys(holding + like))[:count]
+        near = [pair for pair in close if distance(text, pair[0]) <= _SLIP]
+        return list(dict.fromkeys(near + holding + like))[:count]
 
     def criteria(
         self, frozen: Frozen, selection: Selection, own_run: int | None = None

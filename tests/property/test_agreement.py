@@ -1,6 +1,7 @@
 """Promise 8: the planner and the doctor evaluate one list of rules, in any world."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ from sqlalchemy import delete, insert, select
 from doctor_world import PDF, TODAY, World
 from msgrun.database import Database
 from msgrun.doctor import Case, diagnose
-from msgrun.eligibility import RULES, verdicts
+from msgrun.doctor.funnel import examine
+from msgrun.eligibility import FUNNEL, RULES, InvoiceVerdict, verdicts
 from msgrun.model import Selection
 from msgrun.planning.scope import fill_scope
 from msgrun.selection import parse_period
@@ -107,12 +109,15 @@ def test_the_doctor_blames_the_rule_that_the_planner_skips_by(
 
     planned, blocked = plan(workspace, root)
 
+    cases: list[Case] = []
     for code in CUSTOMERS:
         report = diagnose(workspace, code, today=TODAY, period="2026-10", offline=True)
         told = {case.invoice_id: case for case in report.cases}
+        cases += report.cases
         for number, invoice in enumerate(invoices):
             if invoice.customer == code:
                 agree(f"I{number}", planned, blocked, told)
+    agree_on_everybody(workspace, root, planned, cases)
     ghosts = [f"I{n}" for n, each in enumerate(invoices) if each.customer == "GHOST"]
     assert {planned[each] for each in ghosts if each in planned} <= {"MR101"}
     assert diagnose(workspace, "GHOST", today=TODAY, offline=True).primary == "MR101"
@@ -134,6 +139,42 @@ def agree(
         assert invoice not in planned
     else:
         assert planned[invoice] == (blamed[0] if blamed else None)
+
+
+def agree_on_everybody(
+    workspace: Workspace, root: str | None, planned: Mapping[str, str | None], cases: list[Case]
+) -> None:
+    """Hold the figures of `doctor --all` against planner, rules and the doctor's own cases."""
+    (scope,) = examine(workspace, today=TODAY, period="2026-10", offline=True).scopes
+    in_scope = Counter({rule.code: rule.invoices for rule in scope.rules if rule.in_scope})
+
+    assert in_scope == Counter(reason or "" for reason in planned.values())
+    assert Counter({r.code: r.invoices for r in scope.rules if r.invoices}) == Counter(
+        first_of(each.blocked_by) for each in judged(workspace, root) if each.invoice is not None
+    )
+    blamed = [{each.base for each in case.findings} for case in cases if case.invoice_id in planned]
+    del in_scope["MR101"]  # nobody can be asked about a customer that there is not
+    assert in_scope == Counter(first_of(codes) for codes in blamed)
+    assert sum(rule.customers for rule in scope.rules) == scope.customers + scope.unknown
+
+
+def first_of(codes: Collection[str]) -> str:
+    return next((rule.code for rule in FUNNEL if rule.code in codes), "")
+
+
+def judged(workspace: Workspace, root: str | None) -> list[InvoiceVerdict]:
+    """Return what each rule says of every invoice, of whatever period and customer."""
+    selection = Selection(cluster=root, period=parse_period("2026-10", TODAY))
+    criteria = workspace.criteria(workspace.freeze("monthly"), selection)
+    tables = workspace.database.tables
+    with workspace.database.connect() as connection:
+        snapshot = workspace.source.snapshot(connection)
+        with connection.begin():
+            return [
+                each
+                for code in (*CUSTOMERS, "GHOST")
+                for each in verdicts(connection, snapshot, tables, criteria, code)
+            ]
 
 
 def plan(

@@ -83,7 +83,7 @@ def _funnel(
     run: str | None,
     cluster: str | None,
     period: str | None,
-    offline: bool,  # noqa: FBT001
+    offline: bool,
     csv: Path | None,
     until: float,
 ) -> "Funnel":
@@ -148,6 +148,7 @@ class CsvOfMissing:
         return self
 
     def __call__(self, rows: "Iterator[Missing]") -> None:
+        """Write the rows of one definition."""
         from msgrun.ui.funnel import write_missing
 
         try:
@@ -160,7 +161,9 @@ class CsvOfMissing:
         from msgrun.ui.text import plural
 
         self._stack.close()
-        if kind is None:
+        if kind is not None:
+            self._file.unlink(missing_ok=True)  # half a list would be taken for the whole
+        else:
             printer_for(json=True).line(f"{plural(self._rows, 'row')} written to {self._file}")
 
     def _unwritable(self, error: OSError) -> UsageError:

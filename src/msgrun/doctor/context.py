@@ -178,9 +178,7 @@ def check_cluster_name(connection: Connection, workspace: Workspace, asked: Aske
         )
 
 
-def _of_everybody(
-    connection: Connection, workspace: Workspace, name: str, asked: Asked
-) -> Context:
+def _of_everybody(connection: Connection, workspace: Workspace, name: str, asked: Asked) -> Context:
     today = definition_today(workspace, name)
     usual = usual_selection(workspace.config.definitions[name], asked)
     tables = workspace.database.tables

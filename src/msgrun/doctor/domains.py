@@ -98,10 +98,10 @@ def look_up_domains(names: Names, domains: Iterable[tuple[str, int]]) -> list[Fi
 def _summary(wrong: Mapping[str, list[Finding]]) -> Iterator[Finding]:
     for findings in wrong.values():
         yield from findings[:_SHOWN]
-        if more := len(findings) - _SHOWN:
-            if more > 0:
-                told = f"and {more} more domain{'' if more == 1 else 's'}"
-                yield replace(findings[_SHOWN], evidence=(told,), subject="")
+        more = len(findings) - _SHOWN
+        if more > 0:
+            told = f"and {more} more domain{'' if more == 1 else 's'}"
+            yield replace(findings[_SHOWN], evidence=(told,), subject="")
 
 
 def _in_order(reached: int, left: Mapping[str, int]) -> Iterator[Finding]:

@@ -26,8 +26,8 @@ from msgrun.doctor.findings import (
     skipped,
 )
 from msgrun.doctor.missing import Missing, missing
-from msgrun.doctor.places import Places
 from msgrun.doctor.names import Names
+from msgrun.doctor.places import Places
 from msgrun.doctor.servers import Servers
 from msgrun.doctor.verdict import FailOn, ending_of
 from msgrun.errors import DatabaseError, ExitCode, PreflightError, SourceError
@@ -188,9 +188,7 @@ class _Looking:
         """Yield everybody without a message."""
         with transaction(self._connection, "plain"):
             self._places.index()
-        yield from missing(
-            self._connection, self._tables, self._facts, self._context, self._places
-        )
+        yield from missing(self._connection, self._tables, self._facts, self._context, self._places)
 
     def domains(self, names: Names) -> Domains:
         """Count the domains of those who would get a message, and have them looked up."""

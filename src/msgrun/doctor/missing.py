@@ -60,15 +60,15 @@ def missing(
             yield Missing(who, row.code, context.name, run.id if run else None, "")
 
 
-def _unsent(
-    connection: Connection, tables: Tables, namer: Namer, run: RunRow
-) -> Iterator[Missing]:
+def _unsent(connection: Connection, tables: Tables, namer: Namer, run: RunRow) -> Iterator[Missing]:
     messages = views.messages(connection, tables, run_id=run.id, states=_UNSENT)
     while True:
         with connection.begin():
             page = list(islice(messages, views.PAGE))
             pairs = [
-                (row, (row.customer, invoice)) for row in page for invoice in row.invoices or (None,)
+                (row, (row.customer, invoice))
+                for row in page
+                for invoice in row.invoices or (None,)
             ]
             named = namer([pair for _, pair in pairs])
         for (row, _), who in zip(pairs, named, strict=True):

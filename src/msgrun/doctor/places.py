@@ -51,6 +51,7 @@ _PLACES: Final = {code: place for place, code in enumerate(_ORDER)}
 _SHOWN: Final = 3
 _PAGE: Final = 500
 
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One of those who fell at a place; `invoice` is an id, None where there is none."""
@@ -140,7 +141,7 @@ class Places:
         customers = self._connection.execute(
             select(furthest.c.place, func.count()).group_by(furthest.c.place)
         )
-        ended = {place: number for place, number in customers}
+        ended = {row[0]: row[1] for row in customers}
         return [
             Place(_ORDER[place], fallen[place], ended.get(place, 0), self._examples(place))
             for place in sorted(fallen)
@@ -228,13 +229,15 @@ def _of_run(ledger: Tables, run: int) -> tuple[list[Further], list[Further]]:
         )
 
     def sent(invoice: FromClause) -> ColumnElement[bool]:
-        done: ColumnElement[bool] = own(invoice).where(message.c.state == MessageState.SENT).exists()
+        done: ColumnElement[bool] = (
+            own(invoice).where(message.c.state == MessageState.SENT).exists()
+        )
         return done
 
     def missed(invoice: FromClause) -> ColumnElement[bool]:
-        passed_over = (message.c.state == MessageState.SKIPPED) & message.c.reason.in_(
-            BLOCKED
-        )
-        return ~own(invoice).where(~func.coalesce(passed_over, literal(value=False))).exists()
+        passed_over = (message.c.state == MessageState.SKIPPED) & message.c.reason.in_(BLOCKED)
+        has = own(invoice).where(~func.coalesce(passed_over, literal(value=False))).exists()
+        nothing: ColumnElement[bool] = ~has
+        return nothing
 
     return [(SENT, sent)], [(MISSED, missed)]

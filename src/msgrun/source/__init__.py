@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_
+from sqlalchemy import ColumnElement, Connection, false, func, or_
 
 from msgrun.database import Database
 from msgrun.model import Customer, Invoice, MessageContext, Period
@@ -26,6 +26,8 @@ __all__ = ["FOUND_AT_MOST", "Live", "Snapshot", "Source"]
 
 FOUND_AT_MOST: Final = 20
 """So many customers are found by a part of their name."""
+
+_LONGEST = 64  # letters of a code that somebody types
 
 
 class Source:
@@ -169,6 +171,32 @@ class Source:
         customers = func.count(relation.text_of("customer").distinct())
         return _counts(connection, relation, "key", customers)
 
+    def resembling(self, connection: Connection, text: str, *, limit: int) -> list[tuple[str, str]]:
+        """Return code and name of customers whose code is one slip away from `text`, or nearly.
+
+        A letter mistaken, left out, added, or swapped with its neighbour, in any case. Where there
+        is no such code, those with half of the text in their name. A text that is too long to be
+        mistyped resembles nobody.
+        """
+        if not 1 < len(text) <= _LONGEST:
+            return []
+        relation = self._relation(connection, "customers")
+        kept = relation.kinds["code"] == "text"
+        code = relation.columns["code"] if kept else relation.text_of("code")
+        slips = [
+            _like(connection, code, f"{_escaped(text[:i])}%{_escaped(text[i + 2 :])}")
+            for i in range(len(text) - 1)
+        ]
+        close = func.length(code).between(len(text) - 1, len(text) + 1) & or_(*slips)
+        halves = [text[: len(text) // 2], text[len(text) // 2 :]]
+        name = relation.text_of("name")
+        named = [_like(connection, name, f"%{_escaped(half)}%") for half in halves if len(half) > 2]
+        for condition in (close, or_(false(), *named)):
+            query = relation.select("code", "name").where(condition).limit(limit)
+            if found := _all(connection, relation, query):
+                return [(row[0], row[1]) for row in found]
+        return []
+
     def has_key(self, connection: Connection, key: str) -> bool:
         """Tell whether any customer has an address under a key."""
         relation = self._relation(connection, "addresses")
@@ -204,6 +232,17 @@ class Source:
 def _all(connection: Connection, relation: Relation, query: AnySelect) -> Sequence[AnyRow]:
     with reading(relation.name, mapped=relation.mapped):
         return connection.execute(query).all()
+
+
+def _like(connection: Connection, column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
+    """Return the condition that a column is like a pattern, in any case (SQLite: of ASCII)."""
+    if connection.dialect.name == "sqlite":  # its LIKE is of any case already
+        return column.like(pattern, escape="/")
+    return column.ilike(pattern, escape="/")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _counts(
