@@ -566,7 +566,7 @@ class TestEnvironment:
 
         assert said(report, "MR090") == "ZeroDivisionError: a planted bug"
         assert report.primary == "MR508"
-        assert len(report.stages) == 10
+        assert len(report.stages) == 11
 
 
 class TestServer:

@@ -20,9 +20,15 @@ from msgrun.suggest import did_you_mean
 from msgrun.workspace import Revision, Workspace
 
 BLOCKED_TYPES: Final = frozenset(
-    "ade adp apk app appx appxbundle bat cab cer chm cmd com cpl dll dmg ex ex_ exe gadget hta img "
-    "ins inf iso isp jar jnlp js jse lib lnk mde msc msi msix msixbundle msp mst nsh pif ps1 ps2 "
-    "psc1 reg scf scr sct shb sys vb vbe vbs vhd vhdx vxd wsc wsf wsh xll".split()
+    {
+        *("ade", "adp", "apk", "app", "appx", "appxbundle", "bat", "cab", "cer"),
+        *("chm", "cmd", "com", "cpl", "dll", "dmg", "ex", "ex_", "exe"),
+        *("gadget", "hta", "img", "ins", "inf", "iso", "isp", "jar", "jnlp"),
+        *("js", "jse", "lib", "lnk", "mde", "msc", "msi", "msix", "msixbundle"),
+        *("msp", "mst", "nsh", "pif", "ps1", "ps2", "psc1", "reg", "scf"),
+        *("scr", "sct", "shb", "sys", "vb", "vbe", "vbs", "vhd", "vhdx"),
+        *("vxd", "wsc", "wsf", "wsh", "xll"),
+    }
 )
 """Endings that the large providers turn away, whatever the file holds."""
 

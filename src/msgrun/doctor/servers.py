@@ -184,12 +184,11 @@ def _with_other(finding: Finding, settings: ServerSettings, mode: Security, fare
         # A banner that is missing for another reason is not explained by a second failure.
         return finding
     remedy = f'set security = "{mode}" under [servers.{settings.name}]'
-    misfit = found(
+    return found(
         "MR606", Stage.SMTP, *finding.evidence, remedy=remedy, subject=settings.name,
         refines=None if finding.code == "MR606" else finding.code,
         cause=f'security = "{settings.security}" does not fit port {settings.port}',
     )  # fmt: skip
-    return misfit
 
 
 def _where(settings: ServerSettings) -> str:
