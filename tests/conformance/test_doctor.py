@@ -568,7 +568,7 @@ class TestEnvironment:
 
         assert said(report, "MR090") == "ZeroDivisionError: a planted bug"
         assert report.primary == "MR508"
-        assert len(report.stages) == 12
+        assert len(report.stages) == 13
 
 
 class TestServer:

@@ -146,10 +146,10 @@ def _space(workspace: Workspace) -> list[Finding]:
     findings = []
     for folder, what in places.items():
         free = free_bytes(folder)
-        told = f"{free / 2**20:.0f} MiB are free in {folder}, for {what}"
         if free >= LEAST_FREE:
-            findings.append(passed(Stage.ENVIRONMENT, told))
+            findings.append(passed(Stage.ENVIRONMENT, f"there is room for {what} in {folder}"))
             continue
+        told = f"{free / 2**20:.0f} MiB are free in {folder}, for {what}"
         findings.append(
             found(
                 "MR004", Stage.ENVIRONMENT, told, f"a run wants {LEAST_FREE // 2**20} MiB",

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from msgrun.doctor.situation import Question
 from msgrun.ledger.rows import RunRow
+
+if TYPE_CHECKING:
+    from msgrun.doctor.situation import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Record:
     due: datetime | None = None
 
 
-def record_of(question: Question) -> Record:
+def record_of(question: "Question") -> Record:
     """Return the facts of the message that decides, else those of the run that is looked at."""
     row = question.speaker
     facts = question.runs[row.run_id] if row is not None else question.run

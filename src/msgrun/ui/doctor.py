@@ -95,7 +95,9 @@ def _print_findings(printer: Printer, findings: Sequence[Finding], *, verbose: b
             for each in own
             if each.status not in {Status.PASS, Status.SKIPPED} or each.code or each.drift
         ]
-        shown = own if verbose else notable or own[:1]
+        # That the machine is in order is worth no line of its own.
+        usual = [] if stage.stage is Stage.ENVIRONMENT else own[:1]
+        shown = own if verbose else notable or usual
         for place, finding in enumerate(shown):
             _print_finding(printer, finding, stage.stage if place == 0 else "", verbose=verbose)
 
