@@ -14,9 +14,8 @@ from doctor_world import TODAY, World
 from msgrun.config import load_config
 from msgrun.database import Database
 from msgrun.demo.sink import running_sink
-from msgrun.doctor import Finding
 from msgrun.doctor.deadline import Deadline
-from msgrun.doctor.findings import Stage, Status, found
+from msgrun.doctor.findings import Status
 from msgrun.doctor.funnel import Funnel, examine
 from msgrun.doctor.missing import Missing
 from msgrun.states import MessageState, RunStatus
@@ -369,37 +368,6 @@ class TestServersAndDomains:
 
         assert [(each.code, each.status) for each in funnel.servers] == [("MR091", Status.UNKNOWN)]
         assert funnel.exit_code == 5
-
-    def test_offline_asks_nobody(self, world: World) -> None:
-        def look_up(_domains: Iterator[tuple[str, int]], _deadline: Deadline) -> list[Finding]:
-            raise AssertionError
-
-        funnel = ask(world, look_up=look_up)
-
-        assert [each.status for each in funnel.servers] == [Status.SKIPPED]
-        assert funnel.domains == ()
-
-    def test_each_domain_is_looked_up_once_with_its_customers(
-        self, world: World, tmp_path: Path
-    ) -> None:
-        for number in range(3):
-            customer(world, f"D{number}", address=f"x{number}@Other.test")
-            world.add_invoice(f"D{number}", "N", customer=f"D{number}")
-        customer(world, "STOPPED", address="x@never.test", suspended=True)
-        world.add_invoice("S1", "N", customer="STOPPED")
-        seen: list[tuple[str, int]] = []
-
-        def look_up(domains: Iterator[tuple[str, int]], _deadline: Deadline) -> list[Finding]:
-            seen.extend(domains)
-            return [found("MR091", Stage.DOMAIN, "slow", status=Status.UNKNOWN)]
-
-        with running_sink(tmp_path / "mail") as sink:
-            world.server["port"] = sink.port
-            funnel = ask(world, offline=False, look_up=look_up)
-
-        assert seen == [("other.test", 3), ("acme.test", 1)]
-        assert funnel.domains[0].distinct == 2
-        assert [each.code for each in funnel.domains[0].findings] == ["MR091"]
 
 
 class TestOutput:

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -29,12 +30,14 @@ def check_environment(workspace: Workspace) -> list[Finding]:
     Raises:
         DatabaseError: the database cannot be reached (MR001).
     """
-    try:
-        findings = [*_clock(workspace), *_zones(workspace, os.environ), *_space(workspace)]
-    except DatabaseError:
-        raise
-    except Exception as error:  # noqa: BLE001 - one check must not hide the others
-        return [crashed(Stage.ENVIRONMENT, error)]
+    findings: list[Finding] = []
+    for check in (_clock, partial(_zones, environ=os.environ), _space):
+        try:
+            findings += check(workspace)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one check must not hide the others
+            findings.append(crashed(Stage.ENVIRONMENT, error))
     if any(each.status is not Status.PASS for each in findings):
         return [each for each in findings if each.status is not Status.PASS]
     seen = [line for each in findings for line in each.evidence]
