@@ -35,6 +35,12 @@ from msgrun.workspace import Workspace
 SECONDS: Final = 60.0
 """How long others are waited for, unless told otherwise."""
 
+_MORE_MEMORY: Final = (
+    "SELECT set_config('work_mem', '64MB', true) "
+    "WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB')"
+)
+"""Lets PostgreSQL hash addresses and documents, for one transaction, in place of a probe each."""
+
 LookUp = Callable[[Iterator[tuple[str, int]], Deadline], Sequence[Finding]]
 """Asks about recipients' domains, each given once with its number of customers, most first."""
 
@@ -169,6 +175,7 @@ class _Looking:
         with transaction(connection, "read"):
             if connection.dialect.name == "postgresql":  # checked and judged as of one moment
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                connection.exec_driver_sql(_MORE_MEMORY)
             self._facts.check(connection)
             self._places.fill(self._facts, self._tables, self._criteria, context.run)
         with connection.begin():
