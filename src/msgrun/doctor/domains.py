@@ -1,6 +1,5 @@
 """The recipients' domains: can mail for them be delivered at all?"""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -78,7 +77,7 @@ def look_up_domains(names: Names, domains: Iterable[tuple[str, int]]) -> list[Fi
         domains: with the number of customers there; only what is wrong is held in memory.
     """
     wrong: dict[str, list[Finding]] = {}
-    reached, left = 0, Counter[str]()
+    reached, left_out, reason = 0, 0, ""
     rows = iter(domains)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         while batch := list(islice(rows, _BATCH)):
@@ -87,12 +86,13 @@ def look_up_domains(names: Names, domains: Iterable[tuple[str, int]]) -> list[Fi
                 if finding.status is Status.PASS:
                     reached += 1
                 elif finding.status is Status.SKIPPED:
-                    left[finding.evidence[0]] += 1
+                    left_out += 1
+                    reason = reason or finding.evidence[0]
                 else:
                     told = f"{customers} customer{'' if customers == 1 else 's'} there"
                     evidence = (*finding.evidence, told)
                     wrong.setdefault(finding.code, []).append(replace(finding, evidence=evidence))
-    return [*_summary(wrong), *_in_order(reached, left)]
+    return [*_summary(wrong), *_in_order(reached, left_out, reason)]
 
 
 def _summary(wrong: Mapping[str, list[Finding]]) -> Iterator[Finding]:
@@ -104,12 +104,12 @@ def _summary(wrong: Mapping[str, list[Finding]]) -> Iterator[Finding]:
             yield replace(findings[_SHOWN], evidence=(told,), subject="")
 
 
-def _in_order(reached: int, left: Mapping[str, int]) -> Iterator[Finding]:
+def _in_order(reached: int, left_out: int, reason: str) -> Iterator[Finding]:
     if reached:
         plural = "domain takes" if reached == 1 else "domains take"
         yield passed(Stage.DOMAIN, f"{reached} {plural} mail")
-    for reason, number in left.items():
-        others = f" (and {number - 1} more likewise)" if number > 1 else ""
+    if left_out:
+        others = f"; {left_out - 1} more likewise" if left_out > 1 else ""
         yield skipped(Stage.DOMAIN, f"{reason}{others}")
 
 

@@ -39,6 +39,12 @@ from msgrun.workspace import Workspace
 SECONDS: Final = 60.0
 """How long others are waited for, unless told otherwise."""
 
+_MORE_MEMORY: Final = (
+    "SELECT set_config('work_mem', '64MB', true) "
+    "WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB')"
+)
+"""Lets PostgreSQL hash addresses and documents, for one transaction, in place of a probe each."""
+
 Sink = Callable[[Iterator[Missing]], None]
 """Takes the rows of one definition, and must have used them up when it returns."""
 
@@ -179,6 +185,7 @@ class _Looking:
         with transaction(connection, "read"):
             if connection.dialect.name == "postgresql":  # checked and judged as of one moment
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                connection.exec_driver_sql(_MORE_MEMORY)
             self._facts.check(connection)
             self._places.fill(self._facts, self._tables, self._criteria, context.run)
         with connection.begin():

@@ -183,6 +183,8 @@ class Places:
         index = Index("msgrun_places_by_customer", self._table.c.customer, self._table.c.place)
         self._connection.execute(CreateIndex(index))
         self._table.indexes.discard(index)
+        if self._connection.dialect.name == "postgresql":
+            self._connection.exec_driver_sql(f"ANALYZE {self._table.fullname}")
 
     def rows(self) -> Iterator[list[Row]]:
         """Yield page by page what falls at a rule, in order of customer; nothing is held open.
