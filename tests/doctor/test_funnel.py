@@ -4,6 +4,7 @@ import io
 import json
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +369,30 @@ class TestServersAndDomains:
 
         assert [(each.code, each.status) for each in funnel.servers] == [("MR091", Status.UNKNOWN)]
         assert funnel.exit_code == 5
+
+
+class TestSuppression:
+    def test_a_code_accepted_for_everybody_decides_nothing_and_is_named(self, world: World) -> None:
+        customer(world, "SUSP", suspended=True)
+        world.add_invoice("SUSP1", "N", customer="SUSP")
+        world.sections["[doctor.suppress]"] = {"code": "MR102", "reason": "they left"}
+
+        funnel = ask(world)
+
+        assert (funnel.exit_code, funnel.suppressed) == (0, ("MR102",))
+        assert fallen(funnel)["MR102"] == (1, 1)
+
+    @pytest.mark.parametrize(
+        "limits", [{"customer": "SUSP"}, {"until": f"{TODAY - timedelta(days=1)}"}], ids=str
+    )
+    def test_what_is_accepted_for_some_or_no_longer_counts(
+        self, world: World, limits: dict[str, Any]
+    ) -> None:
+        customer(world, "SUSP", suspended=True)
+        world.add_invoice("SUSP1", "N", customer="SUSP")
+        world.sections["[doctor.suppress]"] = {"code": "MR102", "reason": "they left", **limits}
+
+        assert ask(world).exit_code == 4
 
 
 class TestOutput:

@@ -1,6 +1,6 @@
 """`doctor --all`: how the rules narrow all customers down, for one definition or for each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from threading import Thread
@@ -29,6 +29,7 @@ from msgrun.doctor.missing import Missing, missing
 from msgrun.doctor.names import Names
 from msgrun.doctor.places import Places
 from msgrun.doctor.servers import Servers
+from msgrun.doctor.suppression import accepted_for_all
 from msgrun.doctor.verdict import FailOn, ending_of
 from msgrun.errors import DatabaseError, ExitCode, PreflightError, SourceError
 from msgrun.model import Selection
@@ -73,6 +74,8 @@ class Funnel:
         faults: why the database or the source cannot be read.
         verdict: one sentence.
         primary: the code that stops most; "" where nothing is wrong.
+        suppressed: the codes met that the configuration accepts for every customer; they do not
+            decide, and a suppression for some customers alone is not applied to everybody.
     """
 
     scopes: tuple[Narrowing, ...]
@@ -81,6 +84,7 @@ class Funnel:
     faults: tuple[Finding, ...] = ()
     verdict: str = ""
     primary: str = ""
+    suppressed: tuple[str, ...] = ()
     exit_code: int = ExitCode.DONE
 
     @property
@@ -91,7 +95,8 @@ class Funnel:
 
     def ending(self, fail_on: FailOn) -> int:
         """Return the exit code of the command."""
-        return ending_of(self.exit_code, self.findings, fail_on)
+        counting = [each for each in self.findings if each.code not in self.suppressed]
+        return ending_of(self.exit_code, counting, fail_on)
 
 
 def examine(
@@ -127,6 +132,7 @@ def examine(
     deadline = deadline or Deadline.after(SECONDS)
     names = Names(workspace.config.doctor.nameserver, offline=offline, deadline=deadline)
     servers = Servers(workspace, offline=offline, names=names, deadline=deadline)
+    accepted = accepted_for_all(workspace.config.doctor.suppress, today)
     scopes: list[Narrowing] = []
     domains: list[Domains] = []
     try:
@@ -145,13 +151,13 @@ def examine(
     except (DatabaseError, SourceError) as error:
         default = "MR006" if isinstance(error, SourceError) else "MR001"
         fault = of_error(error, Stage.ENVIRONMENT, default)
-        return _judged(Funnel(tuple(scopes), faults=(fault,)))
+        return _judged(Funnel(tuple(scopes), faults=(fault,)), accepted)
     if not contexts:
         text = "msgrun.toml has no enabled definition"
         fault = found("MR201", Stage.DEFINITION, text, cause="there is no enabled definition")
-        return _judged(Funnel((), faults=(fault,)))
+        return _judged(Funnel((), faults=(fault,)), accepted)
     seen = _ask_servers(workspace, servers, contexts, deadline)
-    return _judged(Funnel(tuple(scopes), seen, tuple(domains)))
+    return _judged(Funnel(tuple(scopes), seen, tuple(domains)), accepted)
 
 
 class _Looking:
@@ -253,14 +259,19 @@ def _too_slow(server: str) -> Finding:
     )  # fmt: skip
 
 
-def _judged(funnel: Funnel) -> Funnel:
-    """Put it into one sentence, and an exit code."""
-    asked = funnel.findings
+def _judged(funnel: Funnel, accepted: Collection[str]) -> Funnel:
+    """Put it into one sentence, and an exit code; accepted codes decide nothing."""
+    wrong = list(_wrong(funnel.scopes))
+    met = {code for code, _ in wrong} | {each.code for each in funnel.findings}
+    funnel = replace(funnel, suppressed=tuple(sorted(met.intersection(accepted))))
+    asked = [each for each in funnel.findings if each.code not in accepted]
     cause = first_cause(asked)
     if funnel.faults and cause is not None:
         return _with(funnel, f"Not determinable: {cause.cause}", cause.code, exit_code_of(asked))
     stopped: dict[str, int] = {}
-    for code, number in _wrong(funnel.scopes):
+    for code, number in wrong:
+        if code in accepted:
+            continue
         stopped[code] = stopped.get(code, 0) + number
     if not stopped:
         verdict = "Nothing is wrong: no rule that needs correction stops anybody in scope"

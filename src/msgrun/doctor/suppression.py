@@ -67,6 +67,12 @@ class Suppressions:
         )
 
 
+def accepted_for_all(rules: Iterable[SuppressionConfig], today: date) -> frozenset[str]:
+    """Return the codes that are suppressed for every customer on that day."""
+    valid = [each for each in rules if each.until is None or each.until >= today]
+    return frozenset(each.code for each in valid if each.customer == "*")
+
+
 def suppress(report: Report, rules: Sequence[SuppressionConfig], today: date) -> Report:
     """Return a report in which suppressed findings decide nothing; they are listed apart.
 

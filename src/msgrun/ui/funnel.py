@@ -67,8 +67,10 @@ def print_funnel(printer: Printer, funnel: Funnel, *, verbose: bool = False) -> 
         _print_finding(printer, finding, verbose=verbose)
     for domains in funnel.domains:
         printer.line(f"{domains.definition}: {plural(domains.distinct, 'recipient domain')}")
-    if funnel.primary:
-        printer.line(f"msgrun explain {funnel.primary}")
+    told = [f"suppressed: {', '.join(funnel.suppressed)}"] if funnel.suppressed else []
+    told += [f"msgrun explain {funnel.primary}"] if funnel.primary else []
+    if told:
+        printer.line(" · ".join(told))
 
 
 def _print_scope(printer: Printer, scope: Narrowing) -> None:
@@ -163,6 +165,7 @@ def funnel_documents(funnel: Funnel) -> Iterator[dict[str, Any]]:
         "kind": "verdict",
         "verdict": funnel.verdict,
         "primary": funnel.primary or None,
+        "suppressed": list(funnel.suppressed),
         "exit_code": funnel.exit_code,
     }
 
