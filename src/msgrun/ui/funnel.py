@@ -26,6 +26,7 @@ COLUMNS: Final = (
 )
 """The columns of the CSV file, in order."""
 
+_WIDTH: Final = 9  # columns of a number
 _THROUGH: Final = "every rule lets it through"
 
 
@@ -58,7 +59,7 @@ def write_header(stream: TextIO) -> None:
 def print_funnel(printer: Printer, funnel: Funnel, *, verbose: bool = False) -> None:
     """Print the verdict, then each definition; with `verbose` also what passed."""
     printer.line(("msgrun doctor --all", "bold"))
-    printer.line((funnel.verdict, "red" if funnel.exit_code else "green"))
+    printer.hanging((), (funnel.verdict, "red" if funnel.exit_code else "green"))
     for scope in funnel.scopes:
         _print_scope(printer, scope)
     if funnel.findings:
@@ -88,38 +89,37 @@ def _print_scope(printer: Printer, scope: Narrowing) -> None:
         f"  {plural(scope.customers, 'customer')}{unknown}, {plural(scope.invoices, 'invoice')}, "
         f"{scope.in_scope:,} of them in scope"
     )
-    header = ("", "customers", "invoices", "", "", "left", "for example")
-    rows = [_rule_row(rule) for rule in scope.rules]
-    if rows:
-        printer.table(header, rows, right=(1, 2, 5))
+    if scope.rules:
+        printer.line((f"    {'customers':>{_WIDTH}}  {'invoices':>{_WIDTH}}", "bold"))
+    for rule in scope.rules:
+        _print_rule(printer, rule)
     if scope.states:
         printer.line(f"  run {context.run.id if context.run else ''}, in messages:")
-        printer.table(("",) * 5, [_state_row(state) for state in scope.states], right=(1,))
+    for state in scope.states:
+        _print_state(printer, state)
 
 
-def _rule_row(rule: RuleCount) -> tuple[str, ...]:
+def _print_rule(printer: Printer, rule: RuleCount) -> None:
     sign = "✓" if rule.code in {"", "MR508"} else ("✗" if rule.in_scope else "–")
-    left = f"{rule.customers_left:,}" if sign != "✓" else ""
-    return (
-        f"  {sign}",
-        f"{rule.customers:,}",
-        f"{rule.invoices:,}",
-        rule.code,
-        _title(rule.code, _THROUGH),
-        left,
-        "; ".join(map(_shown, rule.examples)),
-    )
+    lead = f"  {sign} {rule.customers:>{_WIDTH},}  {rule.invoices:>{_WIDTH},}  "
+    code = f"{rule.code}  " if rule.code else ""
+    left = f", {plural(rule.customers_left, 'customer')} left" if sign != "✓" else ""
+    printer.hanging((lead,), (code, "bold"), _title(rule.code, _THROUGH), (left, "dim"))
+    _print_examples(printer, len(lead), rule.examples)
 
 
-def _state_row(state: StateCount) -> tuple[str, ...]:
-    told = " ".join(filter(None, (state.code, _title(state.code, ""), state.answer, state.reply)))
-    return (
-        "   ",
-        f"{state.messages:,}",
-        state.state.value,
-        told,
-        "; ".join(map(_shown, state.examples)),
-    )
+def _print_state(printer: Printer, state: StateCount) -> None:
+    lead = f"    {state.messages:>{_WIDTH},}  {state.state.value:<{_WIDTH}}  "
+    code = f"{state.code}  " if state.code else ""
+    title = _title(state.code, "")
+    answer = " ".join(filter(None, (state.answer, state.reply)))
+    printer.hanging((lead,), (code, "bold"), " · ".join(filter(None, (title, answer))))
+    _print_examples(printer, len(lead), state.examples)
+
+
+def _print_examples(printer: Printer, margin: int, examples: Sequence[Named]) -> None:
+    if examples:
+        printer.hanging((" " * margin,), ("; ".join(map(_shown, examples)), "dim"))
 
 
 def _shown(who: Named) -> str:
