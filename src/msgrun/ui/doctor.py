@@ -41,11 +41,11 @@ def print_report(printer: Printer, report: Report, *, verbose: bool = False) -> 
         for case in report.cases:
             printer.line()
             printer.hanging((), (_of_case(case), "bold"), f": {case.verdict}")
-            _print_findings(printer, case.findings, verbose=verbose)
+            print_findings(printer, case.findings, verbose=verbose)
             _print_suppressed(printer, case.suppressed, verbose=verbose)
         printer.line()
     else:
-        _print_findings(printer, report.findings, verbose=verbose)
+        print_findings(printer, report.findings, verbose=verbose)
         _print_suppressed(printer, report.suppressed, verbose=verbose)
     for each in report.expired:
         told = f"the suppression of {each.code} for '{each.customer}' expired on {each.until}"
@@ -87,7 +87,8 @@ def _verdict_style(report: Report) -> str:
     return "red" if report.exit_code else "green"
 
 
-def _print_findings(printer: Printer, findings: Sequence[Finding], *, verbose: bool) -> None:
+def print_findings(printer: Printer, findings: Sequence[Finding], *, verbose: bool) -> None:
+    """Print findings stage by stage; with `verbose` also what passed or was left out."""
     for stage in stage_results(findings):
         own = [each for each in findings if each.stage is stage.stage]
         notable = [
@@ -139,7 +140,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "name": report.name or None,
         "verdict": report.verdict,
         "primary": report.primary or None,
-        "findings": [_finding(each) for each in report.findings],
+        "findings": [finding_document(each) for each in report.findings],
         "stages": _stages(report.findings),
         "cases": [_case(each) for each in report.cases],
         "suppressed": [_suppressed(each) for each in report.suppressed],
@@ -168,7 +169,7 @@ def _case(case: Case) -> dict[str, Any]:
         "definition": case.definition,
         "run": case.run,
         "period": case.period or None,
-        "findings": [_finding(each) for each in case.findings],
+        "findings": [finding_document(each) for each in case.findings],
         "stages": _stages(case.findings),
         "suppressed": [_suppressed(each) for each in case.suppressed],
     }
@@ -176,7 +177,7 @@ def _case(case: Case) -> dict[str, Any]:
 
 def _suppressed(each: Suppressed) -> dict[str, Any]:
     until = each.until.isoformat() if each.until else None
-    return {**_finding(each.finding), "reason": each.reason, "until": until}
+    return {**finding_document(each.finding), "reason": each.reason, "until": until}
 
 
 def _stages(findings: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -186,7 +187,8 @@ def _stages(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """Return a finding as JSON has it."""
     return {
         "code": finding.code or None,
         "title": finding.title,

@@ -6,10 +6,10 @@ from typing import Any, Final, TextIO
 
 from msgrun.catalogue import CATALOGUE
 from msgrun.doctor.everybody import Named, Narrowing, RuleCount, StateCount
-from msgrun.doctor.findings import Finding, Status
 from msgrun.doctor.funnel import Domains, Funnel
 from msgrun.doctor.missing import Missing
 from msgrun.ui.csv import cell
+from msgrun.ui.doctor import finding_document, print_findings
 from msgrun.ui.json import SCHEMA
 from msgrun.ui.text import Printer, plural
 
@@ -64,8 +64,7 @@ def print_funnel(printer: Printer, funnel: Funnel, *, verbose: bool = False) -> 
         _print_scope(printer, scope)
     if funnel.findings:
         printer.line()
-    for finding in funnel.findings:
-        _print_finding(printer, finding, verbose=verbose)
+    print_findings(printer, funnel.findings, verbose=verbose)
     for domains in funnel.domains:
         printer.line(f"{domains.definition}: {plural(domains.distinct, 'recipient domain')}")
     told = [f"suppressed: {', '.join(funnel.suppressed)}"] if funnel.suppressed else []
@@ -126,19 +125,6 @@ def _shown(who: Named) -> str:
     return " ".join(filter(None, (who.customer, who.name, who.invoice)))
 
 
-def _print_finding(printer: Printer, finding: Finding, *, verbose: bool) -> None:
-    if finding.status is Status.PASS and not finding.evidence:
-        return
-    first, *further = finding.evidence or (finding.title,)
-    code = f"{finding.code}  " if finding.code else ""
-    sign = {Status.PASS: "✓", Status.FAIL: "✗", Status.WARN: "!", Status.SKIPPED: "–"}
-    printer.line(f"  {sign.get(finding.status, '?')} {finding.stage}  {code}{first}")
-    for line in further if finding.code or verbose else ():
-        printer.line(f"      {line}")
-    if finding.remedy and finding.code:
-        printer.line(("      remedy: ", "dim"), finding.remedy)
-
-
 def _title(code: str, otherwise: str) -> str:
     return CATALOGUE[code].title if code in CATALOGUE else otherwise
 
@@ -156,9 +142,9 @@ def funnel_documents(funnel: Funnel) -> Iterator[dict[str, Any]]:
         for state in scope.states:
             yield _state(scope, state)
     for finding in funnel.faults:
-        yield {"kind": "fault", **_finding(finding)}
+        yield {"kind": "fault", **finding_document(finding)}
     for finding in funnel.servers:
-        yield {"kind": "server", **_finding(finding)}
+        yield {"kind": "server", **finding_document(finding)}
     for domains in funnel.domains:
         yield _domains(domains)
     yield {
@@ -238,18 +224,5 @@ def _domains(domains: Domains) -> dict[str, Any]:
         "kind": "domains",
         "definition": domains.definition,
         "distinct": domains.distinct,
-        "findings": [_finding(finding) for finding in domains.findings],
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "code": finding.code or None,
-        "title": finding.title,
-        "severity": finding.severity,
-        "status": finding.status.value,
-        "evidence": list(finding.evidence),
-        "remedy": finding.remedy,
-        "subject": finding.subject,
-        "stage": finding.stage.value,
+        "findings": [finding_document(finding) for finding in domains.findings],
     }
