@@ -13,6 +13,8 @@ CHANGING = (
     (r"127\.0\.0\.1:[0-9]+", "127.0.0.1:<port>"),
     (r"<[0-9a-f]{32}\.", "<<uid>."),
     (r"sqlite:///.*/billing/", "sqlite:///<folder>/"),
+    (r"(the host's time zone is) .+", r"\1 <zone>"),
+    (r"(room for the database in) .+", r"\1 <folder>"),
 )
 
 
