@@ -8,6 +8,7 @@ from typing import Any
 
 from doctor_world import TODAY, World
 from msgrun.database import Database
+from msgrun.deliverability.resolver import Resolver
 from msgrun.doctor import Names, Report, Status, diagnose
 from msgrun.workspace import Workspace
 from name_server import NameServer
@@ -44,12 +45,14 @@ class DomainWorld(World):
 
     Attributes:
         doctor: of the section `[doctor]`.
+        patience: seconds after which a look-up is given up; None for the doctor's own.
     """
 
     def __init__(self, database: Database, folder: Path, dns: NameServer) -> None:
         super().__init__(database, folder)
         dns.zone(ZONE)
         self.dns = dns
+        self.patience: float | None = None
         self.doctor = {"resolver": dns.address}
         self.change("addresses", address="a@acme.internal")
         self.sender |= {"address": "billing@shop.internal", "dkim_selectors": ["k1"]}
@@ -64,11 +67,20 @@ class DomainWorld(World):
         )
         return Workspace.of(updated)
 
+    @property
+    def names(self) -> Names:
+        """Asks the name server."""
+        where = self.workspace.config.doctor.nameserver
+        names = Names(where, offline=False)
+        patience = self.patience
+        if patience is not None:
+            names.resolver = Resolver(where, lambda most: min(most, patience))
+        return names
+
     def ask(self, customer: str | None = "C1", *, offline: bool = True, **asked: Any) -> Report:
         """Ask the doctor: DNS, but not the mail server, unless `offline` is False."""
-        workspace = self.workspace
-        names = Names(workspace.config.doctor.nameserver, offline=False) if offline else None
-        return diagnose(workspace, customer, today=TODAY, offline=offline, names=names, **asked)
+        asked = {"names": self.names} | asked
+        return diagnose(self.workspace, customer, today=TODAY, offline=offline, **asked)
 
 
 def codes(report: Report, stage: str) -> list[tuple[str, str]]:

@@ -57,9 +57,14 @@ class NameServer:
             name, kind, record = line.split(None, 2)
             self.add(name, kind, record)
 
-    def forget(self, name: str, kind: str) -> None:
-        """Take records away."""
-        del self._zone[name.lower(), kind]
+    def forget(self, name: str, kind: str, *, missing_ok: bool = False) -> None:
+        """Take records away.
+
+        Raises:
+            KeyError: there are none, and that is not `missing_ok`.
+        """
+        if not missing_ok or (name.lower(), kind) in self._zone:
+            del self._zone[name.lower(), kind]
 
     def questions(self, name: str, kind: str) -> int:
         """Return how often it was asked something."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import trustme
 from pytest import MonkeyPatch  # noqa: PT013 - a builder is no test
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 
-from doctor_world import World
+from doctor_world import PDF, World
 from msgrun.database import version_table
+from msgrun.deliverability import dmarc
+from msgrun.deliverability.providers import BULK
 from msgrun.doctor import diagnosis, environment
 from msgrun.ledger import workers
 from msgrun.ledger.workers import definition_lock
@@ -204,3 +206,45 @@ def dead_address_family(world: World) -> Iterator[None]:
 
         patch.setattr(socket, "getaddrinfo", both)
         yield
+
+
+@contextmanager
+def crashing_policy_walk(_world: World) -> Iterator[None]:
+    """Plant a bug where the sender's DMARC policy is looked for."""
+
+    def crash(*_: object) -> Any:
+        raise ZeroDivisionError("a planted bug")
+
+    with MonkeyPatch.context() as patch:
+        patch.setattr(dmarc, "walk", crash)
+        yield
+
+
+@contextmanager
+def bulk_to_one_provider(world: World) -> Iterator[None]:
+    """Let a run have gone to exactly as many mailboxes of Google as its rules for bulk ask for."""
+    world.change("addresses", address="a@gmail.com")
+    codes = [f"B{number}" for number in range(1, BULK)]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "customers": [
+            {"code": code, "name": code, "cluster": "DE", "suspended": False} for code in codes
+        ],
+        "addresses": [
+            {"customer": code, "key": "invoice", "address": f"{code}@gmail.com"} for code in codes
+        ],
+        "invoices": [
+            {"id": code, "customer": code, "number": code, "status": "Approved",
+             "period_end": "2026-10-31", "date": "2026-11-01"}
+            for code in codes
+        ],
+        "documents": [
+            {"invoice": code, "transformation": "pdf", "filename": "i.pdf",
+             "media_type": "application/pdf", "content": PDF}
+            for code in codes
+        ],
+    }  # fmt: skip
+    with world.database.write() as connection:
+        for relation, values in rows.items():
+            connection.execute(insert(world.database.tables.relation(relation)), values)
+    world.sent(world.run())
+    yield

@@ -17,6 +17,11 @@ Each folder is named after a finding code and holds one or more files. A file ha
                   sent = NAME: everything was accepted, the run has finished
     builder     a function of builders.py: a context manager for what data cannot say
     [dialogue]  a scripted mail server is asked: its answers by stage, `extensions`
+    [dns]       a name server is asked; all is well there (`domain_world.ZONE`) but for
+                  zone = lines NAME TYPE RECORD, in place of that name's records of that type
+                  gone = ["NAME TYPE"], records that are taken away
+                  fails, silent = [names]: SERVFAIL, no answer ("*" for all)
+    headers     NAME of a file beside it: a received message, given with `--headers`
     [ask]       customer (C1; false for none), definition, run, cluster, period, offline
     [expected]  primary (the code), status, stage, evidence and remedy (parts of them),
                 exit, verdict (a part), refines, also (codes that necessarily accompany it),
@@ -24,7 +29,7 @@ Each folder is named after a finding code and holds one or more files. A file ha
 """
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,14 +39,26 @@ from typing import Any
 import builders
 
 from doctor_world import World
-from msgrun.doctor import Finding, Report, Status, unreadable_settings
+from domain_world import DomainWorld
+from msgrun.database import Database
+from msgrun.doctor import (
+    Finding,
+    Report,
+    Status,
+    read_sample,
+    sample_report,
+    unreadable_settings,
+    with_sample,
+)
 from msgrun.errors import ConfigError
 from msgrun.ledger.rows import RunRow
 from msgrun.states import MessageState, RunStatus
+from name_server import NameServer, name_server
 from smtp.server import ScriptedServer, serving
 
 WORLDS = Path(__file__).parent / "worlds"
 OFFERED = ("PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8")
+_PATIENCE = 0.3  # seconds for a name server that is silent
 NOTABLE = frozenset({Status.FAIL, Status.WARN, Status.UNKNOWN, Status.CRASHED})
 
 
@@ -69,6 +86,12 @@ class Planted:
         return expected
 
     @property
+    def sample(self) -> Path | None:
+        """The received message that the doctor is given."""
+        name = self.content.get("headers")
+        return None if name is None else self.path.parent / name
+
+    @property
     def databases(self) -> list[str]:
         """The kinds of database it is planted in."""
         return list(self.content.get("databases", ["sqlite", "postgresql"]))
@@ -77,6 +100,38 @@ class Planted:
 def all_worlds() -> list[Planted]:
     """Return every world, by code."""
     return [Planted(path.parent.name, path) for path in sorted(WORLDS.glob("*/*.toml"))]
+
+
+@contextmanager
+def opened(content: Mapping[str, Any], database: Database, folder: Path) -> Iterator[World]:
+    """Open the healthy office of a world; its name server, if it has one, runs inside."""
+    if "dns" not in content:
+        yield World(database, folder)
+        return
+    with name_server() as server:
+        world = DomainWorld(database, folder, server)
+        world.patience = _PATIENCE
+        publish(server, **content["dns"])
+        yield world
+
+
+def publish(
+    server: NameServer,
+    zone: str = "",
+    gone: Sequence[str] = (),
+    fails: Sequence[str] = (),
+    silent: Sequence[str] = (),
+) -> None:
+    """Change what a name server says, as `[dns]` has it."""
+    lines = [line for line in zone.splitlines() if line.strip()]
+    for name, kind in dict.fromkeys(tuple(line.split(None, 2)[:2]) for line in lines):
+        server.forget(name, kind, missing_ok=True)
+    for each in gone:
+        name, kind = each.split()
+        server.forget(name, kind)
+    server.zone(zone)
+    server.failing.update(fails)
+    server.silent.update(silent)
 
 
 @contextmanager
@@ -162,14 +217,24 @@ _STEPS: Mapping[str, Step] = {
 }
 
 
-def ask(world: World, content: Mapping[str, Any]) -> Report:
-    """Ask the doctor as the world's file says."""
+def ask(world: World, content: Mapping[str, Any], sample: Path | None = None) -> Report:
+    """Ask the doctor as the world's file says.
+
+    Args:
+        sample: a received message that it is given.
+    """
     asked = {"customer": "C1", "offline": True} | dict(content.get("ask", {}))
     if "dialogue" in content:
         asked["offline"] = False
     customer = asked.pop("customer") or None
     try:
-        return world.ask(customer, **asked)
+        if sample is None:
+            return world.ask(customer, **asked)
+        assert isinstance(world, DomainWorld), "a sample is judged by a name server"
+        received = read_sample(sample)
+        if customer is None:
+            return sample_report(received, world.names)
+        return with_sample(world.ask(customer, **asked), received, world.names)
     except ConfigError as error:  # as the command does
         return unreadable_settings(error, customer)
 

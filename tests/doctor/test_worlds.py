@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planting import WORLDS, Planted, all_worlds, ask, check, planted
+from planting import WORLDS, Planted, all_worlds, ask, check, opened, planted
 
 from doctor_world import World
 from msgrun.catalogue import CATALOGUE
@@ -16,7 +16,6 @@ from msgrun.ui.doctor import report_document
 
 EXCUSED: Mapping[str, str] = {
     "MR408": "the setting password_key itself is refused by this version",
-    **{code: "its world comes with its check" for code in CATALOGUE if code.startswith("MR8")},
 }
 """Codes of the catalogue without a world, with the reason."""
 
@@ -32,10 +31,9 @@ def test_the_planted_fault_is_found_and_no_other(
     place: Planted, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     database: Database = request.getfixturevalue(f"{kind}_database")
-    world = World(database, tmp_path)
 
-    with planted(world, place.content):
-        report = ask(world, place.content)
+    with opened(place.content, database, tmp_path) as world, planted(world, place.content):
+        report = ask(world, place.content, place.sample)
 
     check(report, place.code, place.expected)
     json.dumps(report_document(report))
