@@ -5,7 +5,7 @@ import time
 import pytest
 
 from msgrun.deliverability.names import ascii_name, reserved
-from msgrun.deliverability.resolver import Outcome, Resolver
+from msgrun.deliverability.resolver import Kind, Outcome, Resolver
 from name_server import NameServer
 
 
@@ -36,6 +36,27 @@ def test_only_answers_say_something_of_the_name(dns: NameServer, resolver: Resol
     assert not resolver.look_up("failing.internal", "A").known
     assert not resolver.look_up("failing.internal", "A").void
     assert resolver.look_up("gone.internal", "A").void
+
+
+@pytest.mark.parametrize(
+    ("kind", "records"),
+    [
+        ("A", [f"192.0.2.{number}" for number in range(1, 6)]),
+        ("TXT", [f'"text {number}"' for number in range(1, 6)]),
+        ("PTR", [f"n{number}.internal." for number in range(1, 6)]),
+    ],
+)
+def test_records_are_told_in_one_order_whichever_the_server_sends(
+    dns: NameServer, kind: Kind, records: list[str]
+) -> None:
+    for number in range(5):  # each a rotation, as busy name servers answer
+        turned = records[number:] + records[:number]
+        dns.add(f"n{number}.internal", kind, *turned)
+    resolver = Resolver(dns.where)
+
+    told = {resolver.look_up(f"n{number}.internal", kind).records for number in range(5)}
+
+    assert told == {tuple(each.strip('".') for each in records)}
 
 
 def test_a_failing_name_server_is_quoted(dns: NameServer, resolver: Resolver) -> None:

@@ -156,7 +156,11 @@ def _why(error: Any) -> str:
 
 
 def _texts(rrset: Any) -> tuple[str, ...]:
-    """Return records as text; MX by preference (RFC 5321, 5.1)."""
+    """Return records as text; MX by preference (RFC 5321, 5.1).
+
+    The others come in whichever order the server likes (RFC 1034, 3.6). They are sorted, so that
+    the same zone gives the same report.
+    """
     import dns.rdatatype
 
     if rrset.rdtype == dns.rdatatype.MX:
@@ -164,10 +168,10 @@ def _texts(rrset: Any) -> tuple[str, ...]:
         return tuple(f"{each.preference} {_name(each.exchange)}" for each in ordered)
     if rrset.rdtype == dns.rdatatype.TXT:
         joined = (b"".join(each.strings) for each in rrset)
-        return tuple(each.decode("utf-8", "backslashreplace") for each in joined)
+        return tuple(sorted(each.decode("utf-8", "backslashreplace") for each in joined))
     if rrset.rdtype == dns.rdatatype.PTR:
-        return tuple(_name(each.target) for each in rrset)
-    return tuple(each.to_text() for each in rrset)
+        return tuple(sorted(_name(each.target) for each in rrset))
+    return tuple(sorted(each.to_text() for each in rrset))
 
 
 def _name(name: Any) -> str:
