@@ -20,7 +20,7 @@ from smtp.letters import Asked, envelope, letter, noticed, settings
 from smtp.server import Answer, MakeContext, ScriptedServer
 
 TABLE = tomllib.loads((Path(__file__).parent / "chaos.toml").read_text(encoding="utf-8"))
-IMPATIENT = 0.3
+IMPATIENT = 1.0
 OPENING = ("banner", "ehlo", "starttls", "auth")
 
 
@@ -124,7 +124,7 @@ def setting(
         changes |= {"username": "billing", "password": SecretStr("canary-4711")}
     if cell.impatient:
         # To make ready so much takes a while of its own when many do it at once.
-        patience = 1.0 if cell.large else IMPATIENT
+        patience = 2.0 if cell.large else IMPATIENT
         changes |= {"timeout": patience, "dot_timeout": patience}
     context = authority.context() if "STARTTLS" in extensions else None
     return ScriptedServer(answers, extensions, context, chance=chance), changes
