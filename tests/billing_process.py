@@ -1,7 +1,7 @@
 """A process of its own that starts, restarts or stops a run, for tests that need several.
 
 Usage: billing_process.py CONFIG ACTION [--mutant NAME] [--lease SECONDS] [--busy SECONDS]
-[--patience SECONDS] [--journal delete|wal], where ACTION is start, restart, stop, resolve-sent
+[--patience SECONDS] [--journal truncate|wal], where ACTION is start, restart, stop, resolve-sent
 or resolve-resend (all that is in doubt). Prints one JSON object when it is done.
 """
 
@@ -55,7 +55,7 @@ def launch(
         lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
         busy: seconds that a locked SQLite database is waited for. 0: as they are.
         patience: seconds that a database that went away is waited for. 0: as they are.
-        journal: the journal mode of SQLite, "delete" or "wal". "": as its version has it.
+        journal: the journal mode of SQLite, "truncate" or "wal". "": as its version has it.
         under: a command to run it under, e.g. strace with its options.
         further: for `Popen`.
     """
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lease", type=float)
     parser.add_argument("--busy", type=float)
     parser.add_argument("--patience", type=float)
-    parser.add_argument("--journal", choices=["delete", "wal"])
+    parser.add_argument("--journal", choices=["truncate", "wal"])
     given = parser.parse_args(arguments)
     if given.mutant:
         mutants.plant(given.mutant)

@@ -21,11 +21,6 @@ def synchronous_normal() -> None:
     _synchronous("NORMAL")
 
 
-def synchronous_full() -> None:
-    """Commit on SQLite without syncing the directory from which the journal was removed."""
-    _synchronous("FULL")
-
-
 def synchronous_off() -> None:
     """Let SQLite sync nothing at all."""
     _synchronous("OFF")
@@ -236,7 +231,6 @@ def journal_ignored() -> None:
 
 MUTANTS: dict[str, Callable[[], None]] = {
     "synchronous-normal": synchronous_normal,
-    "synchronous-full": synchronous_full,
     "synchronous-off": synchronous_off,
     "attachment-by-position": partial(documents_by_position, relabelled=False),
     "attachment-by-position-relabelled": partial(documents_by_position, relabelled=True),

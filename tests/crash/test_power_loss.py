@@ -18,7 +18,7 @@ from msgrun.errors import MsgrunError
 from msgrun.states import MessageState, RunStatus
 
 ROW = "power loss"
-JOURNALS = ("delete", "wal")
+JOURNALS = ("truncate", "wal")
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
@@ -47,10 +47,8 @@ def test_every_dot_has_its_row_in_many_images(
 @pytest.mark.parametrize(
     ("journal", "mutant"),
     [
-        ("delete", "synchronous-off"),
-        ("delete", "synchronous-normal"),
-        # Only EXTRA syncs the directory after the journal, whose removal is the commit.
-        ("delete", "synchronous-full"),
+        ("truncate", "synchronous-off"),
+        ("truncate", "synchronous-normal"),
         ("wal", "synchronous-off"),
         ("wal", "synchronous-normal"),
     ],

@@ -26,6 +26,7 @@ from msgrun.cli.resolve import resolve
 from msgrun.cli.restart import restart
 from msgrun.cli.results import results
 from msgrun.cli.runs import runs
+from msgrun.cli.send_test import send_test
 from msgrun.cli.show import show
 from msgrun.cli.start import start
 from msgrun.cli.stop import stop
@@ -57,6 +58,7 @@ _COMMANDS = (
     ("init", init, "msgrun init billing"),
     ("import", import_, "msgrun import customers.csv addresses.csv invoices.csv"),
     ("plan", plan, "msgrun plan monthly --period 2026-10"),
+    ("send-test", send_test, "msgrun send-test monthly --to me@example.com --customer CU4242"),
     ("start", start, "msgrun start monthly --period previous-month"),
     ("stop", stop, "msgrun stop"),
     ("restart", restart, "msgrun restart 7 --failed"),

@@ -33,9 +33,9 @@ class Asked:
 
     def __post_init__(self) -> None:
         for address in self.bcc:
-            _check_address("--bcc", address)
+            check_address("--bcc", address)
         if self.redirect_to is not None:
-            _check_address("--redirect-to", self.redirect_to)
+            check_address("--redirect-to", self.redirect_to)
 
     def resolve(self, workspace: "Workspace", definition: str) -> "Selection":
         """Return the selection, the definition's usual cluster and period filled in.
@@ -58,7 +58,12 @@ class Asked:
         )
 
 
-def _check_address(option: str, address: str) -> None:
+def check_address(option: str, address: str) -> None:
+    """Refuse what is no mail address.
+
+    Raises:
+        UsageError: it is none.
+    """
     from email_validator import EmailNotValidError, validate_email
 
     try:

@@ -78,7 +78,7 @@ class Writer:
                         if not open_:
                             return
                         if self._database.is_sqlite:
-                            # Back-to-back commits starve every other process in DELETE mode.
+                            # Back-to-back commits starve every other process, but for WAL.
                             time.sleep(_BREATH_SECONDS)
                         group, open_ = self._next_group()
             except Exception as error:  # noqa: BLE001 - handed to those who wait

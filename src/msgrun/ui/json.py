@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final, TextIO
 
 from msgrun.control.resolve import Resolved
+from msgrun.control.send_test import Tested
 from msgrun.errors import MsgrunError
 from msgrun.ledger.rows import Counts, MessageRow, RunRow, Summary
 from msgrun.model import Invoice
@@ -75,6 +76,28 @@ def resolved_document(resolved: Sequence[Resolved]) -> dict[str, Any]:
         for each in resolved
     ]
     return {"schema": SCHEMA, "resolved": messages}
+
+
+def tested_document(tested: Tested) -> dict[str, Any]:
+    """Return what became of a message to the operator."""
+    outcome = tested.outcome
+    reply = outcome.reply
+    return {
+        "schema": SCHEMA,
+        "definition": tested.definition,
+        "customer": tested.customer,
+        "invoices": list(tested.invoices),
+        "to": tested.to,
+        "message_id": tested.message_id,
+        "size": tested.size,
+        "outcome": outcome.verdict.value,
+        "stage": outcome.stage.value,
+        "code": reply.code if reply else None,
+        "enhanced": (reply.enhanced or None) if reply else None,
+        "reply": reply.text if reply else outcome.text or None,
+        "queue_id": outcome.queue_id or None,
+        "finding": outcome.finding or None,
+    }
 
 
 def message_object(
