@@ -181,7 +181,8 @@ def _case(
         findings = [_not_the_cause(each) for each in findings]
     ordered = in_order(findings)
     cause = cause_of(ordered)
-    context = question.context
+    context, speaker = question.context, question.speaker
+    facts = question.runs[speaker.run_id] if speaker is not None else question.run
     return Case(
         verdict=sentence(cause),
         primary=cause.code if cause else "",
@@ -191,7 +192,7 @@ def _case(
         run=context.run.id if context.run else None,
         period=context.period,
         findings=ordered,
-        record=record_of(question),
+        record=record_of(facts.row if facts else None, speaker),
     )
 
 

@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from msgrun.ledger.rows import RunRow
-
-if TYPE_CHECKING:
-    from msgrun.doctor.situation import Question
+from msgrun.ledger.rows import MessageRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +44,10 @@ class Record:
     due: datetime | None = None
 
 
-def record_of(question: "Question") -> Record:
-    """Return the facts of the message that decides, else those of the run that is looked at."""
-    row = question.speaker
-    facts = question.runs[row.run_id] if row is not None else question.run
-    if facts is None:
+def record_of(run: RunRow | None, row: MessageRow | None) -> Record:
+    """Return the facts of a run and of its message that decides, as far as there are any."""
+    if run is None:
         return Record()
-    run: RunRow = facts.row
     if row is None:
         return Record(run.id, run.status.value, run.created_by, run.created_at, run.finished_at)
     return Record(

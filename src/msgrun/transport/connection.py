@@ -223,7 +223,7 @@ class _Opening:
             finding = "MR620"
         else:
             finding = "MR612" if expires_soon(secured, time.time()) else ""
-        self._record(Stage.TLS, *describe(secured), finding=finding)
+        self._record(Stage.TLS, *describe(secured, time.time()), finding=finding)
 
     async def _authenticate(self, smtp: aiosmtplib.SMTP, username: str) -> None:
         secret = self._settings.password

@@ -64,14 +64,21 @@ def handshake_finding(exc: BaseException, *, implicit: bool) -> tuple[str, str]:
     return finding, f"the TLS handshake was not answered: {str(exc) or type(exc).__name__}"
 
 
-def describe(secured: ssl.SSLObject) -> list[str]:
-    """Return version, cipher and certificate of a TLS connection, as evidence."""
+def describe(secured: ssl.SSLObject, now: float) -> list[str]:
+    """Return version, cipher and certificate of a TLS connection, as evidence.
+
+    Args:
+        now: seconds since the epoch.
+    """
     cipher = secured.cipher()
     evidence = [f"{secured.version()}, {cipher[0] if cipher else 'no cipher'}"]
     certificate = secured.getpeercert()
     if certificate:
         names = ", ".join(str(name[1]) for name in certificate.get("subjectAltName", ()))
-        evidence.append(f"certificate for {names} until {certificate['notAfter']}")
+        until = str(certificate["notAfter"])
+        days = int(_left(until, now) // DAY)
+        left = f"{days} day{'' if days == 1 else 's'} left"
+        evidence.append(f"certificate for {names} until {until}, {left}")
     return evidence
 
 
@@ -80,5 +87,9 @@ def expires_soon(secured: ssl.SSLObject, now: float) -> bool:
     certificate = secured.getpeercert()
     if not certificate:
         return False
-    left = ssl.cert_time_to_seconds(str(certificate["notAfter"])) - now
-    return left < EXPIRY_WARNING_DAYS * DAY
+    return _left(str(certificate["notAfter"]), now) < EXPIRY_WARNING_DAYS * DAY
+
+
+def _left(until: str, now: float) -> float:
+    """Return the seconds to a time as certificates have it."""
+    return ssl.cert_time_to_seconds(until) - now
