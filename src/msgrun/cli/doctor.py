@@ -19,7 +19,7 @@ from msgrun.cli.doctor_output import (
     deliver,
 )
 from msgrun.cli.everybody import All, CsvFile, doctor_of_everybody
-from msgrun.cli.opening import Invocation
+from msgrun.cli.opening import Invocation, readable_workspace
 from msgrun.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -135,7 +135,6 @@ def _report(
     until: float,
 ) -> "Report":
     """Open the configuration and ask; the doctor itself tells what is wrong with the database."""
-    from msgrun.config import load_config
     from msgrun.doctor import (
         Deadline,
         Names,
@@ -145,15 +144,11 @@ def _report(
         unreadable_settings,
         with_sample,
     )
-    from msgrun.workspace import Workspace
 
     sample = read_sample(headers) if headers is not None else None
-    try:
-        workspace = Workspace.of(load_config(invocation.config))
-    except ConfigError as error:
-        if "MR005" not in error.hint:  # there is no file at all
-            raise
-        return unreadable_settings(error, customer)
+    workspace = readable_workspace(invocation)
+    if isinstance(workspace, ConfigError):
+        return unreadable_settings(workspace, customer)
     deadline = Deadline(until)
     names = Names(workspace.config.doctor.nameserver, offline=offline, deadline=deadline)
     if sample is not None and customer is None:

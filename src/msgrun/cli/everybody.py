@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from msgrun.cli.doctor_output import Weight
-from msgrun.cli.opening import Invocation, printer_for
+from msgrun.cli.opening import Invocation, printer_for, readable_workspace
 from msgrun.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -87,17 +87,12 @@ def _funnel(
     csv: Path | None,
     until: float,
 ) -> "Funnel":
-    from msgrun.config import load_config
     from msgrun.doctor import Deadline, unreadable_settings
     from msgrun.doctor.funnel import Funnel, examine
-    from msgrun.workspace import Workspace
 
-    try:
-        workspace = Workspace.of(load_config(invocation.config))
-    except ConfigError as error:
-        if "MR005" not in error.hint:  # there is no file at all
-            raise
-        report = unreadable_settings(error, None)
+    workspace = readable_workspace(invocation)
+    if isinstance(workspace, ConfigError):
+        report = unreadable_settings(workspace, None)
         return Funnel(
             (),
             faults=report.findings,

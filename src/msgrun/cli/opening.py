@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from msgrun.errors import ExitCode, UsageError
+from msgrun.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from msgrun.control.work import Ending
@@ -43,6 +43,23 @@ def open_workspace(ctx: typer.Context) -> "Workspace":
     workspace = Workspace.of(load_config(ctx.ensure_object(Invocation).config))
     workspace.database.ensure()
     return workspace
+
+
+def readable_workspace(invocation: Invocation) -> "Workspace | ConfigError":
+    """Open the configuration and nothing else; faults in it are returned, to be told as MR005.
+
+    Raises:
+        ConfigError: there is no file at all.
+    """
+    from msgrun.config import load_config
+    from msgrun.workspace import Workspace
+
+    try:
+        return Workspace.of(load_config(invocation.config))
+    except ConfigError as error:
+        if "MR005" not in error.hint:
+            raise
+        return error
 
 
 def printer_for(*, json: bool) -> "Printer":
