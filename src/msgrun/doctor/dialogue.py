@@ -137,8 +137,7 @@ def _findings(settings: ServerSettings, report: ProbeReport) -> list[Finding]:
     if failure is not None:
         # For now, and so no fault that a person mends: greylisting, throttling.
         for_now = failure.reply is not None and failure.reply.code < 500
-        entry = CATALOGUE.get(failure.finding)
-        passing = for_now and entry is not None and entry.severity == "warning"
+        passing = for_now and CATALOGUE[failure.finding].severity == "warning"
         status = Status.WARN if passing else Status.FAIL
         return [_of_step(settings, failure, status), *findings]
     tls = next((s.evidence for s in report.steps if s.stage == "tls" and s.evidence), [])

@@ -8,7 +8,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
-from msgrun.catalogue import CATALOGUE, CodeInfo, Severity
+from msgrun.catalogue import CATALOGUE, Severity
 from msgrun.doctor.record import Record
 from msgrun.errors import ExitCode, MsgrunError
 from msgrun.model import Customer
@@ -117,10 +117,7 @@ def found(
         remedy: None takes the catalogue's.
         cause: "" takes the catalogue's title.
     """
-    entry = CATALOGUE.get(code)
-    if entry is None:  # the table of answers knows codes whose checks are not there yet
-        severity: Severity = "error" if status is Status.FAIL else "warning"
-        entry = CodeInfo(code, "The mail server's check", severity, "", "")
+    entry = CATALOGUE[code]
     return Finding(
         stage,
         status,
