@@ -16,6 +16,7 @@ from sqlalchemy import update
 from ledger_office import DEFINITIONS, NOW, fill
 from ledger_snapshot import HELD, Key, M, Move, R, hold_always, hold_between, take_snapshot
 from msgrun.ledger import messages, runs, settling, workers
+from msgrun.ledger.messages import Intent
 from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Reply, Stage, Verdict
 from msgrun.states import MessageState
@@ -286,8 +287,7 @@ class LedgerModel:
         with self.database.write() as connection:
             return messages.intend(
                 connection, self.tables, run_id=self.seen.messages[message]["run_id"],
-                message_id=message, token=token, date=self.now, sha256="ab", size=7, context={},
-                now=self.now,
+                token=token, intents=[Intent(message, self.now, "ab", 7, "{}")], now=self.now,
             )  # fmt: skip
 
     def _allow_again(self, message: int) -> None:

@@ -125,16 +125,16 @@ def recipients_by_position() -> None:
 
 def ready_by_position(name: str) -> None:
     """Give each composed message the bytes, or the envelope, of the one beside it."""
-    from msgrun.delivery.composing import Composer, Ready, Unsendable
+    from msgrun.delivery.composing import Kitchen, Ready, Unsendable
     from msgrun.ledger.rows import Claim
 
-    def compose(self: Composer, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+    def compose(self: Kitchen, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
         made = sound(self, claims)
         rest = [each for each in made if isinstance(each, Unsendable)]
         return [*_swapped([each for each in made if isinstance(each, Ready)], name), *rest]
 
-    sound = Composer._compose
-    replace(Composer, "_compose", compose)
+    sound = Kitchen.compose
+    replace(Kitchen, "compose", compose)
 
 
 def rendered_text_shared() -> None:
@@ -206,10 +206,18 @@ def no_token_check() -> None:
 
     def ignoring(sound: Callable[..., Any]) -> Callable[..., Any]:
         def write(connection: Connection, tables: Tables, **given: Any) -> Any:
-            given["token"] = holder(connection, tables, given["message_id"])
+            given["token"] = holder(connection, tables, key_of(given))
             return sound(connection, tables, **given)
 
         return write
+
+    def key_of(given: dict[str, Any]) -> int:
+        if "message_id" in given:
+            return int(given["message_id"])
+        # Of several together, the first one's: they are one worker's.
+        if "intents" in given:
+            return int(given["intents"][0].message_id)
+        return int(given["accepted"][0][0])
 
     def release(connection: Connection, tables: Tables, **given: Any) -> None:
         for key in given["message_ids"]:
@@ -219,6 +227,7 @@ def no_token_check() -> None:
     sound = messages.release
     replace(messages, "intend", ignoring(messages.intend))
     replace(settling, "settle", ignoring(settling.settle))
+    replace(settling, "accept", ignoring(settling.accept))
     replace(messages, "release", release)
 
 

@@ -66,6 +66,10 @@ class Database:
         self._clock = clock or steady_clock()
         self._engine = self._make_engine()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes; the other one opens its own connections."""
+        return Database, (self.url.render_as_string(hide_password=False), self.attach)
+
     @property
     def is_sqlite(self) -> bool:
         """Whether this is an SQLite file."""

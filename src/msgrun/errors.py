@@ -35,6 +35,10 @@ class MsgrunError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type, tuple[str, ...]]:
+        """Travel between processes."""
+        return type(self), (self.message, self.hint)
+
 
 class UsageError(MsgrunError):
     """The command line asks for something that cannot be done."""
@@ -112,3 +116,7 @@ class ComposeError(MsgrunError):
     def __init__(self, finding: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.finding = finding
+
+    def __reduce__(self) -> tuple[type, tuple[str, ...]]:
+        """Travel between processes."""
+        return type(self), (self.finding, self.message, self.hint)

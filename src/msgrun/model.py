@@ -145,12 +145,15 @@ class ComposedMessage:
         sha256: hex digest of `data`.
         message_id: with angle brackets.
         date: what the Date header says.
+        plain: whoever composed `data` has seen that every line ends in CRLF and none begins with
+            a dot; False: a transport has to look for itself.
     """
 
     data: bytes
     sha256: str
     message_id: str
     date: datetime
+    plain: bool = False
 
 
 class Stage(StrEnum):

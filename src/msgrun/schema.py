@@ -70,6 +70,17 @@ class Timestamp(TypeDecorator[datetime]):
         return instant.astimezone(UTC)
 
 
+def json_text(value: Any) -> str:
+    """Return a JSON value as text that every database takes."""
+    written = json.dumps(value, ensure_ascii=False)
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair, which JSON can say and no database takes as text.
+        return json.dumps(value)
+    return written
+
+
 class JsonText(TypeDecorator[Any]):
     """A JSON value kept as text, the same on every database."""
 
@@ -78,15 +89,7 @@ class JsonText(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Write any JSON value."""
-        if value is None:
-            return None
-        written = json.dumps(value, ensure_ascii=False)
-        try:
-            written.encode()
-        except UnicodeEncodeError:
-            # Half a surrogate pair, which JSON can say and no database takes as text.
-            return json.dumps(value)
-        return written
+        return None if value is None else json_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Read it back."""

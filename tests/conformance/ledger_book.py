@@ -8,6 +8,7 @@ from sqlalchemy import insert, select, update
 
 from msgrun.database import Database
 from msgrun.ledger import messages, runs, settling, workers
+from msgrun.ledger.messages import Intent
 from msgrun.ledger.rows import Claim, Frozen, RunRow
 from msgrun.ledger.settling import Settlement
 from msgrun.model import Outcome, Reply, Selection, Stage, Verdict
@@ -84,8 +85,8 @@ class Book:
     def intend(self, key: int, *, token: int | None = None, now: datetime = NOW) -> bool:
         with self.database.write() as connection:
             return messages.intend(
-                connection, self.tables, run_id=self.run.id, message_id=key,
-                token=token or self.token, date=NOW, sha256="ab", size=7, context={}, now=now,
+                connection, self.tables, run_id=self.run.id, token=token or self.token,
+                intents=[Intent(key, NOW, "ab", 7, "{}")], now=now,
             )  # fmt: skip
 
     def settle(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import select, true
+from sqlalchemy import bindparam, select
 
 from campaign import Tally
 from ledger_machine import LedgerMachine
@@ -123,12 +123,12 @@ def stop_is_ignored(patch: Patch) -> None:
 
     class Always:
         def where(self, *_conditions: Any) -> Any:
-            return true()
+            return bindparam("this_run").is_not(None)
 
     patch.setattr(messages, "exists", Always)
-    patch.setattr(
-        messages, "_intent", messages._intent.__wrapped__
-    )  # not the statement made before
+    # Not the statement made before.
+    patch.setattr(messages, "_intent", messages._intent.__wrapped__)
+    patch.setattr(messages, "_intending", messages._intending.__wrapped__)
 
 
 def lease_is_ignored(patch: Patch) -> None:

@@ -51,3 +51,14 @@ RedirectTo = Annotated[
     ),
 ]
 Resend = Annotated[bool, typer.Option("--resend", help="Also send invoices that were sent before.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        max=64,
+        help="How many processes work on it: one sends, the others compose. Two for a long run.",
+        show_default=False,
+    ),
+]

@@ -27,6 +27,7 @@ def restart(
     run: options.Run = "last",
     failed: Failed = False,
     wait: options.Wait = None,
+    processes: options.Processes = None,
     yes: options.Yes = False,
     dry_run: DryRun = False,
     json: options.Json = False,
@@ -59,6 +60,7 @@ def restart(
             failed=failed,
             confirm=confirm,
             wait=sys.stdout.isatty() if wait is None else wait,
+            processes=processes,
             listener=listener,
         )
     if ending is not None:

@@ -47,6 +47,7 @@ def start(
     dry_run: DryRun = False,
     yes: options.Yes = False,
     wait: options.Wait = None,
+    processes: options.Processes = None,
     json: options.Json = False,
 ) -> None:
     """Plan a run, say what will be sent, ask, and send it."""
@@ -64,6 +65,7 @@ def start(
         once=once,
         yes=yes or (once and not is_interactive()),
         wait=sys.stdout.isatty() if wait is None else wait,
+        processes=processes,
     )
 
 
@@ -82,7 +84,7 @@ class _Start:
         self._planned: Plan | None = None
         self._yes = False
 
-    def run(self, *, once: bool, yes: bool, wait: bool) -> None:
+    def run(self, *, once: bool, yes: bool, wait: bool, processes: int | None) -> None:
         from msgrun.control.start import start as start_run
         from msgrun.ui.live import listening
 
@@ -95,6 +97,7 @@ class _Start:
                 confirm=self._confirm,
                 wait=wait,
                 once=once,
+                processes=processes,
                 listener=listener,
             )
         if ending is None:

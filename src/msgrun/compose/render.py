@@ -80,9 +80,14 @@ class Renderer:
     """
 
     def __init__(self, sources: TemplateSources) -> None:
+        self._sources = sources
         self._subject = _compile("subject", sources.subject, sources.names)
         self._text = None if sources.text is None else _compile("text", sources.text, sources.names)
         self._html = None if sources.html is None else _compile("html", sources.html, sources.names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes: compiled again there."""
+        return Renderer, (self._sources,)
 
     def render(self, context: MessageContext, sender: SenderInfo, run: RunInfo) -> Rendered:
         """Return subject and bodies for one message; `context` has at least one invoice.

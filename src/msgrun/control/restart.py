@@ -88,6 +88,7 @@ def restart(
     failed: bool,
     confirm: Confirm,
     wait: bool,
+    processes: int | None = None,
     listener: Listener = ignore,
 ) -> Ending | None:
     """Send what a run has left, after saying so.
@@ -99,6 +100,7 @@ def restart(
             data, definition and templates.
         confirm: asked with the proposal; a no writes nothing.
         wait: whether to wait for deferred messages here.
+        processes: how many work on it, this one included; None: as many as it is worth.
         listener: told what happens.
 
     Returns:
@@ -134,7 +136,7 @@ def restart(
             # Only now: a question that nobody answers must not keep others out.
             stack.enter_context(definition_lock(database, run.definition))
             token = _apply(workspace, run, frozen, review, failed=failed)
-        return deliver(workspace, run.id, token, wait=wait, listener=listener)
+        return deliver(workspace, run.id, token, wait=wait, processes=processes, listener=listener)
 
 
 def propose(workspace: Workspace, reference: str, *, failed: bool) -> Proposal:
@@ -177,10 +179,18 @@ def _reviewed(
         yield _propose(workspace, run, stored, frozen, review), frozen, review
 
 
-def resume(workspace: Workspace, run: RunRow, *, wait: bool, listener: Listener) -> Ending:
+def resume(
+    workspace: Workspace, run: RunRow, *, wait: bool, processes: int | None, listener: Listener
+) -> Ending:
     """Restart without asking, for `start --once`."""
     ending = restart(
-        workspace, str(run.id), failed=False, confirm=lambda _: True, wait=wait, listener=listener
+        workspace,
+        str(run.id),
+        failed=False,
+        confirm=lambda _: True,
+        wait=wait,
+        processes=processes,
+        listener=listener,
     )
     return ending or Ending(summary_of(workspace, run.id))
 

@@ -49,6 +49,7 @@ def start(
     confirm: Confirm,
     wait: bool,
     once: bool = False,
+    processes: int | None = None,
     listener: Listener = ignore,
 ) -> Ending | None:
     """Plan a run, check it, ask, write it down and send it.
@@ -60,6 +61,7 @@ def start(
         confirm: asked with plan and findings before anything is written.
         wait: whether to wait for deferred messages here.
         once: do nothing when the same definition, cluster and period has already run.
+        processes: how many work on it, this one included; None: as many as it is worth.
         listener: told what happens.
 
     Returns:
@@ -74,7 +76,7 @@ def start(
     merge_journals(workspace)
     _refuse_when_live(workspace, name)
     if once and (earlier := _earlier_run(workspace, frozen, selection)) is not None:
-        return _once(workspace, frozen, earlier, wait=wait, listener=listener)
+        return _once(workspace, frozen, earlier, wait=wait, processes=processes, listener=listener)
     criteria = workspace.criteria(frozen, selection)
     with ExitStack() as stack:
         with draft_run(workspace.database, workspace.source, frozen, criteria) as draft:
@@ -90,7 +92,7 @@ def start(
             run_id, token = draft.commit(
                 domain, lambda writing, run: (run.id, take_on(workspace, writing, run))
             )
-        return deliver(workspace, run_id, token, wait=wait, listener=listener)
+        return deliver(workspace, run_id, token, wait=wait, processes=processes, listener=listener)
 
 
 def _refuse_when_live(workspace: Workspace, name: str) -> None:
@@ -117,7 +119,13 @@ def _earlier_run(workspace: Workspace, frozen: Frozen, selection: Selection) -> 
 
 
 def _once(
-    workspace: Workspace, frozen: Frozen, run: RunRow, *, wait: bool, listener: Listener
+    workspace: Workspace,
+    frozen: Frozen,
+    run: RunRow,
+    *,
+    wait: bool,
+    processes: int | None,
+    listener: Listener,
 ) -> Ending:
     """Leave a finished run be, resume an unfinished one, respect a person and the leak guard."""
     if run.status is RunStatus.FINISHED:
@@ -134,7 +142,7 @@ def _once(
             f"run {run.id} is paused: the server's daily quota is used up until {until:%F %R} UTC"
         )
         return Ending(summary_of(workspace, run.id), note=note)
-    return resume(workspace, run, wait=wait, listener=listener)
+    return resume(workspace, run, wait=wait, processes=processes, listener=listener)
 
 
 def _died(workspace: Workspace, run: RunRow) -> bool:

@@ -1,11 +1,13 @@
 """Working on a run in this process: take it on, drain it under signals, sum it up."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -23,6 +25,12 @@ from msgrun.workspace import Workspace
 
 RECOVERED: Final = "recovered"
 """The event of a run whose worker was found dead."""
+
+
+MANY: Final = 2_000
+"""Messages from which on a process that composes is worth its start."""
+
+_QUICK: Final = timedelta(milliseconds=10)  # between two messages: one process composes as fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +149,29 @@ def take_on(workspace: Workspace, connection: Connection, run: RunRow) -> int:
 
 
 def deliver(
-    workspace: Workspace, run_id: int, token: int, *, wait: bool, listener: Listener
+    workspace: Workspace,
+    run_id: int,
+    token: int,
+    *,
+    wait: bool,
+    processes: int | None = None,
+    listener: Listener,
 ) -> Ending:
     """Drain a run that was taken on, until it comes to rest.
+
+    Args:
+        workspace: configuration, database, source.
+        run_id: the run.
+        token: of this process as its worker.
+        wait: whether to wait for deferred messages here.
+        processes: how many work on it, this one included; None: as many as it is worth.
+        listener: told what happens.
 
     Raises:
         MsgrunError: ledger or source failed; the next start or restart recovers.
     """
     listener = _harmless(listener)
-    job = _job(workspace, run_id, token, wait=wait, listener=listener)
+    job = _job(workspace, run_id, token, wait=wait, processes=processes, listener=listener)
     reach("plan.written")
     status, interrupted = asyncio.run(_drain(job))
     summary = summary_of(workspace, run_id)
@@ -174,7 +196,15 @@ def _harmless(listener: Listener) -> Listener:
     return listen
 
 
-def _job(workspace: Workspace, run_id: int, token: int, *, wait: bool, listener: Listener) -> Job:
+def _job(
+    workspace: Workspace,
+    run_id: int,
+    token: int,
+    *,
+    wait: bool,
+    processes: int | None,
+    listener: Listener,
+) -> Job:
     database = workspace.database
     with database.read() as connection, connection.begin():
         run = runs.get_run(connection, database.tables, run_id)
@@ -195,6 +225,7 @@ def _job(workspace: Workspace, run_id: int, token: int, *, wait: bool, listener:
         )
     )
     deadline = workspace.definition_of(newest).deadline_delta
+    every = workspace.interval_of(newest)
     return Job(
         database=database,
         source=workspace.source,
@@ -207,11 +238,23 @@ def _job(workspace: Workspace, run_id: int, token: int, *, wait: bool, listener:
         transport=workspace.transport_of(newest, run.selection),
         server=name,
         connections=server.connections,
-        every=workspace.interval_of(newest),
+        every=every,
         deadline=deadline,
         wait=wait,
+        processes=processes or worth_processes(unsent, every),
         listener=listener,
     )
+
+
+def worth_processes(unsent: int, every: timedelta) -> int:
+    """Return how many processes a run is worth: a second one where it shortens it noticeably.
+
+    Args:
+        unsent: messages to send.
+        every: time between two of them under the server's rate.
+    """
+    slow = every > _QUICK
+    return 1 if unsent < MANY or slow or (os.cpu_count() or 1) < 2 else 2
 
 
 async def _drain(job: Job) -> tuple[RunStatus, int]:

@@ -1,34 +1,38 @@
-"""From claims to bytes: what the source has now, composed beside the event loop."""
+"""From claims to bytes: what the source has now, loaded and composed in batches."""
 
-import asyncio
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from msgrun.compose.message import compose
-from msgrun.delivery.job import Job
+from msgrun.database import Database
 from msgrun.errors import ComposeError, DatabaseError
-from msgrun.failpoints import reach
-from msgrun.ledger.context import context_of
+from msgrun.ledger.context import context_of, context_text
 from msgrun.ledger.rows import Claim
 from msgrun.model import ComposedMessage, Envelope, MessageContext
 from msgrun.source import Source
+from msgrun.transport.session import is_plain
 from msgrun.workspace import Revision
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A claimed message, composed from `context`. `invoices` are numbers as people see them."""
+    """A claimed message, composed.
+
+    Attributes:
+        invoices: their numbers as people see them.
+        context: what it was composed from, as JSON text (`ledger.context`).
+    """
 
     claim: Claim
     invoices: tuple[str, ...]
     envelope: Envelope
     message: ComposedMessage
-    context: MessageContext
+    context: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +44,38 @@ class Unsendable:
     error: ComposeError
 
 
-class Composer:
-    """Composes on a thread of its own, with one reading connection kept open."""
+class Kitchen:
+    """Loads and composes batches of claims, on one reading connection that is kept open.
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._thread = ThreadPoolExecutor(1, "composer")
+    Args:
+        database: where the source is read; never written to.
+        source: the billing data.
+        revisions: the run's definitions, by number.
+    """
+
+    def __init__(
+        self, database: Database, source: Source, revisions: Mapping[int, Revision]
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._revisions = revisions
         self._stack = ExitStack()
         self._connection: Connection | None = None
 
-    async def compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a process of its own, without the connection."""
+        return Kitchen, (self._database, self._source, dict(self._revisions))
+
+    def compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
         """Compose claims from what the source has now, in their order.
 
         Raises:
             SourceError: the billing data is not as the contract wants it.
             DatabaseError: it cannot be read.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._compose, claims)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._thread.submit(self._stack.close).result()
-        self._thread.shutdown()
-
-    def _compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
         try:
             if self._connection is None:
-                self._connection = self._stack.enter_context(self._job.database.read(attach=True))
+                self._connection = self._stack.enter_context(self._database.read(attach=True))
             return self._compose_on(self._connection, claims)
         except DatabaseError:
             # The connection may be gone: the next try opens another one.
@@ -76,18 +84,22 @@ class Composer:
                 self._stack.close()
             raise
 
+    def close(self) -> None:
+        """Give the connection back."""
+        self._stack.close()
+
     def _compose_on(
         self, connection: Connection, claims: Sequence[Claim]
     ) -> list[Ready | Unsendable]:
         made: dict[int, Ready | Unsendable] = {}
-        with self._job.database.translated():
-            for number in {claim.revision for claim in claims}:
-                revision = self._job.revisions[number]
-                group = [claim for claim in claims if claim.revision == number]
-                with connection.begin():
-                    composed = _compose_group(connection, self._job.source, revision, group)
-                made |= {claim.id: each for claim, each in zip(group, composed, strict=True)}
-        reach("compose.done")
+        for number in {claim.revision for claim in claims}:
+            revision = self._revisions[number]
+            group = [claim for claim in claims if claim.revision == number]
+            # Nothing is composed in the transaction: on SQLite, commits wait for readers.
+            with self._database.translated(), connection.begin():
+                contexts = _load(connection, self._source, revision, group)
+            for claim, context in zip(group, contexts, strict=True):
+                made[claim.id] = _compose_one(revision, claim, context)
         return [made[claim.id] for claim in claims]
 
 
@@ -99,22 +111,18 @@ def compose_claim(
     Raises:
         SourceError: the billing data is not as the contract wants it.
     """
-    return _compose_group(connection, source, revision, [claim])[0]
+    return _compose_one(revision, claim, _load(connection, source, revision, [claim])[0])
 
 
-def _compose_group(
+def _load(
     connection: Connection, source: Source, revision: Revision, claims: Sequence[Claim]
-) -> list[Ready | Unsendable]:
-    contexts = source.load(
+) -> Sequence[MessageContext | None]:
+    return source.load(
         connection,
         [(claim.customer, claim.invoices) for claim in claims],
         key=revision.key,
         transformations=revision.transformations,
     )
-    return [
-        _compose_one(revision, claim, context)
-        for claim, context in zip(claims, contexts, strict=True)
-    ]
 
 
 def _compose_one(
@@ -144,7 +152,8 @@ def _compose_one(
     if claim.resend is not None and claim.resend.sha256 != message.sha256:
         other = ComposeError("MR507", "its bytes would differ from those that may have left")
         return Unsendable(claim, labels, other)
-    return Ready(claim, labels, envelope, message, context)
+    message = replace(message, plain=is_plain(message.data))
+    return Ready(claim, labels, envelope, message, context_text(context))
 
 
 def _is_about(context: MessageContext, claim: Claim) -> bool:

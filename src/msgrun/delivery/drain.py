@@ -9,6 +9,7 @@ from msgrun.clock import boot_seconds
 from msgrun.delivery.feeder import Feeder
 from msgrun.delivery.floor import Floor
 from msgrun.delivery.job import Job
+from msgrun.delivery.record import Recorder
 from msgrun.delivery.sender import Sender
 from msgrun.failpoints import reach
 from msgrun.ledger import runs, workers
@@ -44,8 +45,9 @@ class Drain:
                 watch = group.create_task(self._watch())
                 async with asyncio.TaskGroup() as work:
                     work.create_task(Feeder(self._floor).feed())
+                    recorder = Recorder(self._floor)
                     for _ in range(self._job.connections):
-                        work.create_task(Sender(self._floor).serve())
+                        work.create_task(Sender(self._floor, recorder).serve())
                 watch.cancel()
             if self._floor.error is not None:
                 raise self._floor.error
@@ -66,7 +68,8 @@ class Drain:
     def abort(self) -> None:
         """Also drop the messages that have not come to their intent."""
         self.stop("aborted")
-        for task in self._floor.unspent:
+        for task in self._floor.unspent - self._floor.aborted:
+            self._floor.aborted.add(task)
             task.cancel()
 
     async def _watch(self) -> None:

@@ -1,5 +1,6 @@
 """The feeder: claims messages, has them composed, and knows when nothing is left."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,9 +9,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from msgrun.clock import boot_seconds
-from msgrun.delivery.composing import Composer, Ready, Unsendable
-from msgrun.delivery.floor import DATABASE_PATIENCE, Floor
-from msgrun.errors import DatabaseError, SourceError
+from msgrun.delivery.composers import Composer, ProcessComposer, ThreadComposer
+from msgrun.delivery.composing import Kitchen, Ready
+from msgrun.delivery.floor import Floor
+from msgrun.errors import SourceError
 from msgrun.events import WaitingForDeferred
 from msgrun.failpoints import reach
 from msgrun.ledger import messages, workers
@@ -20,69 +22,95 @@ from msgrun.states import MessageState, RunStatus
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _LOOK_FOR_RESENDS_SECONDS: Final = 30.0  # a person may resolve a doubt while we wait
 
-LEAST_AHEAD: Final = 24
+LEAST_AHEAD: Final = 120
 """Messages held at least, so that few connections do not make a commit of every claim."""
+
+_AHEAD_BYTES: Final = 32 * 1024 * 1024  # of composed messages that wait, about
+_WAKE_SECONDS: Final = 0.5  # between two looks for deferred messages whose time has come
+_BATCH: Final = 48  # messages composed at a time: the first of them leaves when the last is made
 
 
 class Feeder:
-    """Keeps the senders' queue filled, two messages a connection ahead, or `LEAST_AHEAD`."""
+    """Keeps the senders' queue filled, while wire and commits go on."""
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._job = floor.job
         self._tables = floor.job.database.tables
         self._told_due: datetime | None = None
+        self._most_ahead = max(6 * self._job.connections, LEAST_AHEAD)
+        self._ahead = self._most_ahead
+        self._next_wake = 0.0
+        self._idle: asyncio.Queue[Composer] = asyncio.Queue()
 
     async def feed(self) -> None:
         """Feed until nothing is left or a halt; then send the senders home."""
         floor = self._floor
-        composer = Composer(self._job)
+        composers = self._composers()
         try:
-            while not floor.halt.is_set():
-                floor.stirred.clear()
-                claims = await self._claim()
-                if claims:
-                    await self._compose(composer, claims)
-                elif not await self._more_may_come():
-                    return
+            async with asyncio.TaskGroup() as composing:
+                await self._claim_all(composing)
         except Exception as error:  # noqa: BLE001 - raised when the senders have ended
-            floor.fail(error)
+            floor.fail(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
         finally:
-            composer.close()
+            for composer in composers:
+                composer.close()
             for _ in range(self._job.connections):
                 floor.queue.put_nowait(None)
+
+    def _composers(self) -> Sequence[Composer]:
+        job = self._job
+        kitchens = [Kitchen(job.database, job.source, job.revisions) for _ in range(self._beside)]
+        composers: list[Composer] = [ProcessComposer(kitchen) for kitchen in kitchens]
+        if not composers:
+            composers = [ThreadComposer(Kitchen(job.database, job.source, job.revisions))]
+        for composer in composers:
+            self._idle.put_nowait(composer)
+        return composers
+
+    @property
+    def _beside(self) -> int:
+        return self._job.processes - 1
+
+    async def _claim_all(self, composing: asyncio.TaskGroup) -> None:
+        """Claim batch after batch and have each composed, until a halt or nothing is left."""
+        floor = self._floor
+        while not floor.halt.is_set():
+            composer = await self._idle.get()
+            floor.stirred.clear()
+            claims = await self._claim()
+            if claims:
+                composing.create_task(self._compose(composer, claims))
+                continue
+            self._idle.put_nowait(composer)
+            if not await self._more_may_come():
+                return
 
     async def _compose(self, composer: Composer, claims: Sequence[Claim]) -> None:
         """Queue what was composed; when the source itself is broken, pause the run."""
         floor = self._floor
-        ids = [claim.id for claim in claims]
         try:
-            composed = await self._composed(composer, claims)
+            composed = await floor.patiently(lambda: composer.compose(claims))
         except SourceError as error:
             floor.halt_with(RunStatus.PAUSED, "MR006", error.message)
-            await floor.release(ids)
-            floor.held.difference_update(ids)
+            await floor.release([claim.id for claim in claims])
+            for claim in claims:
+                floor.let_go(claim.id)
             return
+        finally:
+            self._idle.put_nowait(composer)
+        reach("compose.done")
+        sizes = [len(each.message.data) for each in composed if isinstance(each, Ready)]
+        if sizes:
+            self._ahead = min(self._most_ahead, max(_AHEAD_BYTES * len(sizes) // sum(sizes), 1))
         for ready in composed:
             floor.queue.put_nowait(ready)
 
-    async def _composed(
-        self, composer: Composer, claims: Sequence[Claim]
-    ) -> Sequence[Ready | Unsendable]:
-        """Compose; a database that went away is waited for as in `Floor.write`."""
-        until = boot_seconds() + DATABASE_PATIENCE
-        while True:
-            try:
-                return await composer.compose(claims)
-            except DatabaseError:
-                if boot_seconds() >= until or self._floor.error is not None:
-                    raise
-                await self._floor.pause(_LOOK_AGAIN_SECONDS, self._floor.halt)
-
     async def _claim(self) -> Sequence[Claim]:
         job, floor = self._job, self._floor
-        ahead = max(3 * job.connections, LEAST_AHEAD)
-        if len(floor.held) > ahead - ahead // 3:
+        wanted = min(self._ahead - len(floor.held), _BATCH)
+        floor.enough = self._ahead - min(_BATCH, self._ahead // 3)
+        if len(floor.held) > floor.enough:
             return ()
         tries = 0
         # The writer's thread must not read what this one changes.
@@ -98,14 +126,16 @@ class Feeder:
                     connection, self._tables, token=job.token, known=held, now=now
                 )
             tries += 1
-            messages.wake_deferred(connection, self._tables, job.run.id, now)
+            if boot_seconds() >= self._next_wake:
+                messages.wake_deferred(connection, self._tables, job.run.id, now)
+                self._next_wake = boot_seconds() + _WAKE_SECONDS
             claims = messages.claim(
                 connection,
                 self._tables,
                 run_id=job.run.id,
                 server=job.server,
                 token=job.token,
-                wanted=ahead - len(held),
+                wanted=wanted,
                 every=job.every,
                 now=now,
                 lease=workers.LEASE,
@@ -116,8 +146,7 @@ class Feeder:
         claims = await floor.write(work)
         reach("claim.written")
         for claim, leaves_at in claims:
-            floor.held.add(claim.id)
-            floor.leaves_at[claim.id] = leaves_at
+            floor.held[claim.id] = leaves_at
         return [claim for claim, _ in claims]
 
     async def _more_may_come(self) -> bool:

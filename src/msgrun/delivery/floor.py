@@ -1,8 +1,9 @@
 """What feeder, senders and watch of one worker share."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -31,15 +32,17 @@ class Floor:
     Attributes:
         queue: composed messages on their way to a sender; None sends one sender home.
         halt: set when nothing new may start.
-        stirred: set whenever a message was settled, or the halt came.
+        stirred: set when more may be claimed, or the halt came.
         ending: status, reason and detail that the run is left with; None: finished.
         error: why the run cannot go on (the ledger cannot be written any more); it is left as
             it is then.
-        held: messages claimed and neither settled nor released.
-        leaves_at: when the rate lets each of them leave, on `boot_seconds`.
+        held: messages claimed and neither settled nor released; with each, when the rate lets it
+            leave, on `boot_seconds`.
+        enough: so many held messages are enough: above it, nobody claims more.
         intents_lost: intents in a row that the database did not take.
         near_dot: connections between intent and dot.
-        unspent: sending tasks that have not come to their intent.
+        unspent: senders whose message has not come to its intent.
+        aborted: senders that were told to drop such a message.
         lease_over: on `boot_seconds`, when our claims are no longer ours.
     """
 
@@ -53,11 +56,12 @@ class Floor:
         self.error: Exception | None = None
         self.patience = Patience()
         self.refusals = Refusals()
-        self.held: set[int] = set()
-        self.leaves_at: dict[int, float] = {}
+        self.held: dict[int, float] = {}
+        self.enough = 0
         self.intents_lost = 0
         self.near_dot = 0
-        self.unspent: set[asyncio.Task[None]] = set()
+        self.unspent: set[asyncio.Task[Any]] = set()
+        self.aborted: set[asyncio.Task[Any]] = set()
         self.lease_over = 0.0
 
     def halt_with(self, status: RunStatus, reason: str | None, detail: str) -> None:
@@ -91,10 +95,20 @@ class Floor:
         Raises:
             DatabaseError: it did not take it in time.
         """
+        return await self.patiently(lambda: self.writer.submit(work), patience)
+
+    async def patiently(
+        self, use: Callable[[], Awaitable[T]], patience: float = DATABASE_PATIENCE
+    ) -> T:
+        """Use the database once more for as long as it is away, but not past `patience` seconds.
+
+        Raises:
+            DatabaseError: it did not come back in time.
+        """
         until = boot_seconds() + patience
         while True:
             try:
-                return await self.writer.submit(work)
+                return await use()
             except DatabaseError:
                 if boot_seconds() >= until or self.error is not None:
                     raise
@@ -123,13 +137,12 @@ class Floor:
 
     def let_go(self, message_id: int) -> None:
         """Note that a message was settled or released."""
-        self.held.discard(message_id)
-        self.leaves_at.pop(message_id, None)
-        self.stirred.set()
+        self.held.pop(message_id, None)
+        if len(self.held) <= self.enough:
+            self.stirred.set()
 
     async def pause(self, seconds: float, until: asyncio.Event) -> None:
         """Wait for an event, at most so long."""
-        try:
-            await asyncio.wait_for(until.wait(), max(seconds, 0.01))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.01)):
+                await until.wait()

@@ -25,6 +25,7 @@ class Job:
         every: time between two permits; zero for no limit.
         deadline: how long a message is tried again, from its first deferral.
         wait: whether to wait for deferred messages here.
+        processes: how many processes work on it, this one included; the others compose.
     """
 
     database: Database
@@ -39,5 +40,6 @@ class Job:
     every: timedelta
     deadline: timedelta
     wait: bool
+    processes: int = 1
     listener: Listener = ignore
     randomness: random.Random = field(default_factory=random.SystemRandom)

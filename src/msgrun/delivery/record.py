@@ -1,6 +1,7 @@
-"""Recording what came of a try: in the ledger, and where it cannot be, in the journal."""
+"""Recording what a try intends and what came of it: in the ledger, else in the journal."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -13,10 +14,12 @@ from msgrun.delivery.policy import QUOTA_PAUSE
 from msgrun.errors import DatabaseError
 from msgrun.events import MessageSettled
 from msgrun.failpoints import reach
-from msgrun.ledger import servers, settling
+from msgrun.ledger import messages, servers, settling
 from msgrun.ledger.journal import Entry
+from msgrun.ledger.messages import Intent
 from msgrun.ledger.settling import Settlement
-from msgrun.model import Stage
+from msgrun.ledger.writer import ApartError
+from msgrun.model import Outcome, Stage
 from msgrun.states import MessageState
 
 MOST_LOST_INTENTS: Final = 5
@@ -24,12 +27,21 @@ MOST_LOST_INTENTS: Final = 5
 
 
 class Recorder:
-    """Writes settlements for one sender."""
+    """Writes intents and settlements for the senders of one floor, many in one statement."""
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._job = floor.job
         self._tables = floor.job.database.tables
+        self._late: set[asyncio.Task[None]] = set()
+
+    def intend(self, ready: Ready) -> asyncio.Future[bool]:
+        """Mark a message `sending`; holds whether it may leave, or a DatabaseError."""
+        message = ready.message
+        intent = Intent(
+            ready.claim.id, message.date, message.sha256, len(message.data), ready.context
+        )
+        return self._floor.writer.submit_to(self._intend_all, intent)
 
     async def record(self, ready: Ready | Unsendable, settlement: Settlement) -> None:
         """Record a settlement; an answer that the database does not take goes to the journal.
@@ -49,15 +61,102 @@ class Recorder:
         try:
             await self._floor.write(work, patience=0)
         except DatabaseError:
-            entry = None
-            if is_answer(settlement) and isinstance(ready, Ready):
-                entry = self._entry(ready, settlement)
-                self._keep(self._job.journal.add, entry)
-            await self._floor.write(work)
-            if entry is not None:
-                self._keep(self._job.journal.take_back, entry)
+            await self._record_late(ready, settlement, work)
         reach("record.committed")
         self._tell(ready, settlement, due_at)
+
+    def accept(self, ready: Ready, settlement: Settlement) -> asyncio.Future[None]:
+        """Record an acceptance while its sender goes on; done once it is durable.
+
+        Where it cannot be recorded, the answer is in the journal and `Floor.error` is set.
+        """
+        recorded = asyncio.get_running_loop().create_future()
+        written = self._floor.writer.submit_to(self._accept_all, (ready, settlement))
+
+        def on_written(written: asyncio.Future[None]) -> None:
+            if written.exception() is None:
+                self._accepted(ready, settlement, recorded)
+                return
+            late = asyncio.create_task(self._accept_late(ready, settlement, recorded))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+
+        written.add_done_callback(on_written)
+        return recorded
+
+    def _accepted(
+        self, ready: Ready, settlement: Settlement, recorded: asyncio.Future[None]
+    ) -> None:
+        reach("record.committed")
+        self._tell(ready, settlement, None)
+        self._floor.let_go(ready.claim.id)
+        if not recorded.done():
+            recorded.set_result(None)
+
+    async def _accept_late(
+        self, ready: Ready, settlement: Settlement, recorded: asyncio.Future[None]
+    ) -> None:
+        """Record an acceptance that the database did not take at once."""
+
+        def work(connection: Connection) -> None:
+            self._settle(connection, ready, settlement)
+
+        try:
+            await self._record_late(ready, settlement, work)
+        except Exception as error:  # noqa: BLE001 - raised when the senders have ended
+            self._floor.fail(error)
+            self._floor.let_go(ready.claim.id)
+            if not recorded.done():
+                recorded.set_result(None)
+        else:
+            self._accepted(ready, settlement, recorded)
+
+    async def _record_late(
+        self,
+        ready: Ready | Unsendable,
+        settlement: Settlement,
+        work: Callable[[Connection], None],
+    ) -> None:
+        """Keep what must not be forgotten in the journal, then try again for a while."""
+        entry = None
+        if is_answer(settlement) and isinstance(ready, Ready):
+            entry = self._entry(ready, settlement)
+            self._keep(self._job.journal.add, entry)
+        await self._floor.write(work)
+        if entry is not None:
+            self._keep(self._job.journal.take_back, entry)
+
+    def _intend_all(self, connection: Connection, intents: Sequence[Intent]) -> list[bool]:
+        job = self._job
+        marked = messages.intend(
+            connection,
+            self._tables,
+            run_id=job.run.id,
+            token=job.token,
+            intents=intents,
+            now=job.database.now_of_group(connection),
+        )
+        if not marked and len(intents) > 1:
+            raise ApartError
+        return [marked] * len(intents)
+
+    def _accept_all(
+        self, connection: Connection, accepted: Sequence[tuple[Ready, Settlement]]
+    ) -> list[None]:
+        whole: list[tuple[int, Outcome]] = []
+        for ready, settlement in accepted:
+            outcome = settlement.outcome
+            if outcome is None or outcome.refused or outcome.refused_bcc or len(accepted) == 1:
+                self._settle(connection, ready, settlement)
+            else:
+                whole.append((ready.claim.id, outcome))
+        now = self._job.database.now_of_group(connection)
+        ours = not whole or settling.accept(
+            connection, self._tables, token=self._job.token, accepted=whole, now=now
+        )
+        if not ours:
+            raise ApartError
+        return [None] * len(accepted)
 
     async def not_sent(self, ready: Ready, error: DatabaseError) -> None:
         """Give back a message whose intent the database may or may not have; no dot has left.

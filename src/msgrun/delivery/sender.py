@@ -2,9 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
-
-from sqlalchemy import Connection
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgrun.clock import boot_seconds
 from msgrun.compose.mime import mailbox
@@ -15,10 +13,8 @@ from msgrun.delivery.record import Recorder
 from msgrun.errors import DatabaseError
 from msgrun.events import ServerTrouble
 from msgrun.failpoints import reach
-from msgrun.ledger import messages
-from msgrun.ledger.context import context_json
 from msgrun.ledger.settling import Settlement
-from msgrun.model import Address, Outcome, Verdict
+from msgrun.model import Address, Envelope, Outcome, Verdict
 from msgrun.states import MessageState, RunStatus
 from msgrun.transport.base import WithheldError
 
@@ -26,57 +22,62 @@ from msgrun.transport.base import WithheldError
 class Sender:
     """Takes composed messages from the floor's queue until it is sent home."""
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: Floor, recorder: Recorder) -> None:
         self._floor = floor
         self._job = floor.job
-        self._tables = floor.job.database.tables
         self._transport = floor.job.transport()
-        self._recorder = Recorder(floor)
-        self._behind: tuple[int, asyncio.Task[None]] | None = None
+        self._recorder = recorder
+        self._behind: asyncio.Future[None] | None = None
 
     async def serve(self) -> None:
         """Send what the queue holds; after a halt, give it back unspent."""
         floor = self._floor
         try:
             while (ready := await floor.queue.get()) is not None:
+                recorded_behind = False
                 try:
-                    await self._take(ready)
+                    recorded_behind = await self._take(ready)
                 except Exception as error:  # noqa: BLE001 - raised when the others have ended
                     floor.fail(error)
-                if self._behind is None or self._behind[0] != ready.claim.id:
+                if not recorded_behind:
                     floor.let_go(ready.claim.id)
             await self._recorded()
         finally:
             await self._transport.close()
 
-    async def _take(self, ready: Ready | Unsendable) -> None:
+    async def _take(self, ready: Ready | Unsendable) -> bool:
+        """Do what is to be done with a message; True: it is let go once that is recorded."""
         if self._floor.halt.is_set():
             await self._floor.release([ready.claim.id])
         elif isinstance(ready, Unsendable):
             await self._fail(ready)
         else:
-            await self._attempt(ready)
+            return await self._attempt(ready)
+        return False
 
-    async def _attempt(self, ready: Ready) -> None:
+    async def _attempt(self, ready: Ready) -> bool:
         """Send one message; aborted before its intent, it is given back."""
-        sending = asyncio.create_task(self._send(ready))
-        self._floor.unspent.add(sending)
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a sender is a task")
+        self._floor.unspent.add(task)
         try:
-            await sending
+            return await self._send(ready)
         except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is None or current.cancelling():
+            if task not in self._floor.aborted or task.uncancel():
                 raise
+            self._floor.aborted.discard(task)
             await self._transport.close()
             await self._floor.release([ready.claim.id])
+            return False
         finally:
-            self._floor.unspent.discard(sending)
+            self._floor.unspent.discard(task)
 
-    async def _send(self, ready: Ready) -> None:
+    async def _send(self, ready: Ready) -> bool:
         await self._until_due(ready)
         if self._floor.halt.is_set():
             await self._floor.release([ready.claim.id])
-            return
+            return False
         try:
             outcome = await self._transport.send(ready.envelope, ready.message, self._intent(ready))
         except WithheldError:
@@ -85,10 +86,11 @@ class Sender:
             # The intent's COMMIT failed or is in doubt; the transport has dropped the connection.
             await self._recorder.not_sent(ready, error)
         else:
-            await self._judge(ready, outcome)
+            return await self._judge(ready, outcome)
+        return False
 
-    async def _judge(self, ready: Ready, outcome: Outcome) -> None:
-        """Let the outcome count for the server, and record it for the message."""
+    async def _judge(self, ready: Ready, outcome: Outcome) -> bool:
+        """Let the outcome count for the server, and record it; an acceptance behind our back."""
         reach("answer.received")
         closes = is_quota(outcome)
         if outcome.verdict in (Verdict.SERVER_FAULT, Verdict.IN_DOUBT):
@@ -105,53 +107,33 @@ class Sender:
             await self._floor.release([ready.claim.id])
         elif settlement.to is MessageState.SENT:
             await self._recorded()
-            self._behind = ready.claim.id, asyncio.create_task(self._record(ready, settlement))
+            # Its next message goes as far as its intent meanwhile.
+            self._behind = self._recorder.accept(ready, settlement)
+            return True
         else:
             await self._recorder.record(ready, settlement)
         if closes:
             # Only now: a definite answer is not lost when the database takes nothing more.
             await self._close_server(outcome)
-
-    async def _record(self, ready: Ready, settlement: Settlement) -> None:
-        """Record an acceptance while the next message goes as far as its intent."""
-        try:
-            await self._recorder.record(ready, settlement)
-        except Exception as error:  # noqa: BLE001 - raised when the others have ended
-            self._floor.fail(error)
-        finally:
-            self._floor.let_go(ready.claim.id)
+        return False
 
     async def _recorded(self) -> None:
         """Wait until the message before is recorded; where it cannot be, `Floor.error` is set."""
         if self._behind is not None:
-            _, recording = self._behind
-            await asyncio.wait([recording])  # it is not cancelled with us
+            if not self._behind.done():
+                await asyncio.wait([self._behind])  # it is not cancelled with us
             self._behind = None
 
     async def _until_due(self, ready: Ready) -> None:
         """Wait for the message's permit, and for the server to be tried again."""
         floor = self._floor
-        due = max(floor.leaves_at[ready.claim.id], floor.patience.hold_until)
+        due = max(floor.held[ready.claim.id], floor.patience.hold_until)
         if due > boot_seconds():
             await floor.pause(due - boot_seconds(), floor.halt)
 
     def _intent(self, ready: Ready) -> Callable[[], Awaitable[bool]]:
         """Return what the transport awaits directly before the final dot."""
-        floor, job, message = self._floor, self._job, ready.message
-
-        def work(connection: Connection) -> bool:
-            return messages.intend(
-                connection,
-                self._tables,
-                run_id=job.run.id,
-                message_id=ready.claim.id,
-                token=job.token,
-                date=message.date,
-                sha256=message.sha256,
-                size=len(message.data),
-                context=context_json(ready.context),
-                now=job.database.now_of_group(connection),
-            )
+        floor, job = self._floor, self._job
 
         async def intent() -> bool:
             reach("body.written")
@@ -162,7 +144,7 @@ class Sender:
                 return False
             floor.near_dot += 1
             try:
-                marked = await floor.write(work, patience=0)
+                marked = await self._recorder.intend(ready)
                 floor.intents_lost = 0
                 # No second dot of this connection while the answer to the first is not durable.
                 await self._recorded()
@@ -224,13 +206,20 @@ def leak_in(ready: Ready, redirect_to: str | None) -> str:
     """Say what is about to leave otherwise than it was planned and composed; "" for nothing."""
     claim, message = ready.claim, ready.message
     to = (Address(redirect_to),) if redirect_to else claim.recipients
-    if set(ready.envelope.recipients) != {mailbox(each).address for each in to}:
+    if not _goes_to(ready.envelope, to):
         return f"message {claim.id} was about to leave to other recipients than planned"
     if message.message_id != claim.message_id:
         return f"message {claim.id} was about to leave with another message's bytes"
     if hashlib.sha256(message.data).hexdigest() != message.sha256:
         return f"message {claim.id} was about to leave with other bytes than were composed"
     return ""
+
+
+def _goes_to(envelope: Envelope, to: Sequence[Address]) -> bool:
+    recipients = set(envelope.recipients)
+    if recipients == {each.address for each in to}:
+        return True
+    return recipients == {mailbox(each).address for each in to}
 
 
 def _with_remedy(told: str, outcome: Outcome) -> str:

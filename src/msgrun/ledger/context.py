@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from msgrun.model import Address, Customer, Document, Invoice, MessageContext
+from msgrun.schema import json_text
 
 
 def context_json(context: MessageContext) -> dict[str, Any]:
@@ -16,6 +17,11 @@ def context_json(context: MessageContext) -> dict[str, Any]:
         "invoices": [_plain(each) for each in context.invoices],
         "documents": documents,
     }
+
+
+def context_text(context: MessageContext) -> str:
+    """Return what `message.context` holds, as the text that the column takes."""
+    return json_text(context_json(context))
 
 
 def _plain(thing: Customer | Invoice) -> dict[str, Any]:

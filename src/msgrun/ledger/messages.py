@@ -4,7 +4,8 @@ Every write may be repeated: when a COMMIT is in doubt the same write is simply 
 What came of a try is written by `ledger.settling`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Text,
     Update,
     bindparam,
     case,
@@ -22,8 +24,10 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.engine.interfaces import Dialect
 
 from msgrun.failpoints import reach
+from msgrun.ledger.many import ManyRows
 from msgrun.ledger.rows import Claim
 from msgrun.ledger.servers import take_permits
 from msgrun.schema import Tables
@@ -59,19 +63,14 @@ def claim(
     alive = select(worker.c.id).where(worker.c.id == token, worker.c.ended_at.is_(None))
     if connection.execute(alive.with_for_update(read=True)).first() is None:
         return []
-    ids = list(
-        connection.execute(
-            select(message.c.id)
-            .where(
-                message.c.run_id == run_id,
-                message.c.state == M.PENDING,
-                message.c.id.not_in(held),
-            )
-            .order_by(message.c.number)
-            .limit(wanted)
-            .with_for_update(skip_locked=True)
-        ).scalars()
+    pending = connection.execute(
+        select(message.c.id)
+        .where(message.c.run_id == run_id, message.c.state == M.PENDING)
+        .order_by(message.c.number)
+        .limit(wanted)
+        .with_for_update(skip_locked=True)
     )
+    ids = [key for key in pending.scalars() if key not in held]
     if not ids:
         return []
     moments = take_permits(connection, tables, server, len(ids), every, now)
@@ -80,7 +79,7 @@ def claim(
         update(message)
         .where(message.c.id.in_(taken), message.c.state == M.PENDING)
         .values(state=M.CLAIMED, token=token, lease_until=now + lease, updated_at=now)
-        .returning(message)
+        .returning(*(message.c[name] for name in Claim.COLUMNS))
     ).mappings()
     claimed = {row["id"]: row for row in rows}
     reach("claim.writing")
@@ -170,44 +169,74 @@ def next_due(connection: Connection, tables: Tables, run_id: int) -> datetime | 
     return moment
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is kept of a message directly before its dot.
+
+    Attributes:
+        message_id: its row.
+        date: what its Date header says.
+        sha256: of its bytes.
+        size: of its bytes.
+        context: what it was composed from, as JSON text (`ledger.context`).
+    """
+
+    message_id: int
+    date: datetime
+    sha256: str
+    size: int
+    context: str
+
+
 def intend(
     connection: Connection,
     tables: Tables,
     *,
     run_id: int,
-    message_id: int,
     token: int,
-    date: datetime,
-    sha256: str,
-    size: int,
-    context: Mapping[str, Any],
+    intents: Sequence[Intent],
     now: datetime,
 ) -> bool:
-    """Mark a message `sending`, directly before its dot; False when it must not leave.
+    """Mark messages `sending`, directly before their dots; False when not all of them may leave.
 
-    It must not when the claim is no longer ours, its lease is over, or a stop was asked;
-    nor when it may have left before with other bytes.
+    One must not when the claim is no longer ours, its lease is over, or a stop was asked;
+    nor when it may have left before with other bytes. Where it is False for several, the caller
+    takes the transaction back and asks for each alone.
     """
-    values = {
-        "state": M.SENDING,
-        "date": date,
-        "sha256": sha256,
-        "size": size,
-        "context": context,
+    common = {
+        "state": str(M.SENDING),
         "updated_at": now,
+        "ours": token,
+        "this_run": run_id,
+        "moment": now,
     }
-    which = {"key": message_id, "ours": token, "same": sha256, "this_run": run_id, "moment": now}
-    marked = connection.execute(_intent(tables), values | which)
+    rows = [
+        (each.message_id, each.date, each.sha256, each.sha256, each.size, each.context)
+        for each in intents
+    ]
+    marked = _intending(tables, connection.dialect).execute(connection, common, rows)
     reach("intent.writing")
-    return bool(marked.rowcount)
+    return marked == len(rows)
+
+
+@cache
+def _intending(tables: Tables, dialect: Dialect) -> ManyRows:
+    return ManyRows(
+        _intent(tables),
+        dialect,
+        columns=("state", "date", "sha256", "size", "updated_at"),
+        varying=("key", "date", "sha256", "same", "size", "written_context"),
+    )
 
 
 @cache
 def _intent(tables: Tables) -> Update:
-    """Return the statement of an intent, made once: making it costs more than running it."""
+    """Return the statement of an intent."""
     message, run = tables.message, tables.run
     running = exists().where(run.c.id == bindparam("this_run"), run.c.status == RunStatus.RUNNING)
-    return update(message).where(
+    # Whoever composes has made the text of it already.
+    statement = update(message).values(context=bindparam("written_context", type_=Text))
+    return statement.where(
         message.c.id == bindparam("key"),
         message.c.token == bindparam("ours"),
         message.c.state == M.CLAIMED,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import RowMapping
 
@@ -166,6 +166,11 @@ class Claim:
     attempts: int
     not_before: datetime
     resend: Resend | None = None
+
+    COLUMNS: ClassVar = (
+        *("id", "number", "revision", "customer", "recipients", "message_id", "date"),
+        *("attempts", "doubted_at", "context", "sha256"),
+    )
 
     @classmethod
     def of(cls, row: RowMapping, invoices: tuple[str, ...], not_before: datetime) -> "Claim":

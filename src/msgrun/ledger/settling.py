@@ -3,14 +3,28 @@
 Guarded and repeatable as in `ledger.messages`.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Update,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine.interfaces import Dialect
 
 from msgrun.failpoints import reach
+from msgrun.ledger.many import ManyRows
 from msgrun.ledger.messages import hold
 from msgrun.ledger.rows import refusals_json
 from msgrun.model import Outcome, Verdict
@@ -18,6 +32,8 @@ from msgrun.schema import Tables
 from msgrun.states import HOLDING, MessageState, sources_of
 
 M = MessageState
+
+_ANSWERED: Final = ("stage", "code", "enhanced", "reply", "queue_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,39 @@ def settle(
     return _settle(connection, tables, which, settlement, now)
 
 
+def accept(
+    connection: Connection,
+    tables: Tables,
+    *,
+    token: int,
+    accepted: Sequence[tuple[int, Outcome]],
+    now: datetime,
+) -> bool:
+    """Record that messages were accepted for all their recipients, in one statement.
+
+    Args:
+        accepted: message and outcome; without a refused recipient.
+
+    Returns:
+        False when not all of them are ours to settle: the caller takes the transaction back and
+        settles each alone.
+    """
+    common = _values(Settlement(M.SENT), now) | {
+        "token": None,
+        "context": None,
+        "refused": None,
+        "sent_at": now,
+        "ours": token,
+    }
+    rows = []
+    for key, outcome in accepted:
+        answer = _answer(outcome)
+        rows.append((key, *(answer[name] for name in _ANSWERED)))
+    settled = _accepting(tables, connection.dialect).execute(connection, common, rows)
+    reach("record.writing")
+    return settled == len(rows)
+
+
 def credit(
     connection: Connection,
     tables: Tables,
@@ -90,14 +139,7 @@ def _settle(
     if earlier and tried not in HOLDING:
         settlement = _still_in_doubt(settlement)
     statement = _settling(tables, tried, settlement.to, late=late, counts=settlement.counts)
-    values: dict[str, Any] = {
-        "state": settlement.to,
-        "reason": settlement.reason,
-        "detail": settlement.detail,
-        "due_at": None if settlement.retry_in is None else now + settlement.retry_in,
-        "lease_until": None,
-        "updated_at": now,
-    }
+    values = _values(settlement, now)
     if settlement.to is M.IN_DOUBT:
         which = which | {"moment": now}
     elif settlement.to is M.DEFERRED:
@@ -123,6 +165,34 @@ def _settle(
         _add_attempt(connection, tables, which["key"], outcome, now)
     reach("record.writing")
     return True
+
+
+@cache
+def _accepting(tables: Tables, dialect: Dialect) -> ManyRows:
+    same = (
+        *_values(Settlement(M.SENT), datetime.now(UTC)),
+        "token",
+        "context",
+        "refused",
+        "sent_at",
+    )
+    return ManyRows(
+        _settling(tables, M.SENT, M.SENT, late=False, counts=True),
+        dialect,
+        columns=(*same, *_ANSWERED),
+        varying=("key", *_ANSWERED),
+    )
+
+
+def _values(settlement: Settlement, now: datetime) -> dict[str, Any]:
+    return {
+        "state": str(settlement.to),
+        "reason": settlement.reason,
+        "detail": settlement.detail,
+        "due_at": None if settlement.retry_in is None else now + settlement.retry_in,
+        "lease_until": None,
+        "updated_at": now,
+    }
 
 
 def _still_in_doubt(settlement: Settlement) -> Settlement:
@@ -175,16 +245,21 @@ def _rows(tables: Tables, tried: MessageState, *, late: bool) -> list[ColumnElem
     message = tables.message
     which = [message.c.id == bindparam("key"), message.c.token == bindparam("ours")]
     if late:
-        in_doubt = message.c.state.in_((M.IN_DOUBT, M.SENDING))
+        in_doubt = _is_one_of(message.c.state, (M.IN_DOUBT, M.SENDING))
         return [*which, in_doubt, message.c.sha256 == bindparam("same")]
     # What is in doubt keeps its token, for `credit` alone.
-    return [*which, message.c.state.in_(sources_of(tried) - {M.IN_DOUBT})]
+    return [*which, _is_one_of(message.c.state, sorted(sources_of(tried) - {M.IN_DOUBT}))]
+
+
+def _is_one_of(column: Column[str], states: Iterable[MessageState]) -> ColumnElement[bool]:
+    """Return `column IN states` in a form that one statement for many rows can hold."""
+    return or_(*(column == state for state in states))
 
 
 def _answer(outcome: Outcome) -> dict[str, Any]:
     reply = outcome.reply
     return {
-        "stage": outcome.stage,
+        "stage": str(outcome.stage),
         "code": reply.code if reply else None,
         "enhanced": reply.enhanced if reply else None,
         "reply": reply.text if reply else outcome.text,

@@ -48,6 +48,10 @@ class Source:
         self._selects = {name: sql for name, sql in mapping.items() if sql is not None}
         self._relations: dict[str, Relation] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes."""
+        return Source, (self.database, self._selects, self.documents_root)
+
     def snapshot(
         self,
         connection: Connection,

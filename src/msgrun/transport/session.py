@@ -124,7 +124,7 @@ class Session:
         if limit is not None and len(message.data) > limit:
             text = f"the message has {len(message.data)} bytes, the server takes {limit}"
             return rejected("MR405", text)
-        if not has_clean_lines(message.data):
+        if not message.plain and not has_clean_lines(message.data):
             # A bare CR or LF is how messages are smuggled past a relay (CVE-2023-51764).
             return rejected("", "the message has line ends other than CRLF")
         return None
@@ -146,7 +146,7 @@ class Session:
         if go_ahead.code != 354:
             return self._unexpected(go_ahead)
         reach("data.accepted")
-        early = await self._write_body(message.data)
+        early = await self._write_body(message)
         if early is not None:
             return self._unexpected(early)
         if not await intent():
@@ -219,9 +219,9 @@ class Session:
             if reply.code >= 300:
                 self.abort()
 
-    async def _write_body(self, data: bytes) -> Reply | None:
+    async def _write_body(self, message: ComposedMessage) -> Reply | None:
         """Write the body without its terminator; return an answer that came too early."""
-        stuffed = dot_stuffed(data)
+        stuffed = message.data if message.plain else dot_stuffed(message.data)
         for start in range(0, len(stuffed), CHUNK):
             if self._wire.has_input:
                 break
@@ -264,6 +264,11 @@ def has_clean_lines(data: bytes) -> bool:
     """Whether every line ends in CRLF and nothing else looks like a line end."""
     ends = data.count(b"\r\n")
     return data.endswith(b"\r\n") and data.count(b"\r") == ends == data.count(b"\n")
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether `data` may go on the wire as it is: clean lines, and no dot begins one."""
+    return has_clean_lines(data) and b"\n." not in data and not data.startswith(b".")
 
 
 def dot_stuffed(data: bytes) -> bytes:

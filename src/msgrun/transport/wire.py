@@ -104,6 +104,10 @@ class Wire(asyncio.Protocol):
         Raises:
             WireError: the connection is lost, or takes nothing for `seconds`.
         """
+        if not self._paused or self._buffer:
+            if self._lost and not self._buffer:
+                raise WireError(self._lost)
+            return
         try:
             async with asyncio.timeout(seconds):
                 while self._paused and not self._buffer:
@@ -121,6 +125,8 @@ class Wire(asyncio.Protocol):
         Raises:
             WireError: no answer, half an answer, or not an answer.
         """
+        if self._buffer and (reply := self._take_reply()) is not None:
+            return reply  # the rest of a pipelined answer
         try:
             async with asyncio.timeout(seconds):
                 while (reply := self._take_reply()) is None:

@@ -1,0 +1,206 @@
+"""Where composing happens: on a thread beside the event loop, or in processes of their own.
+
+A process of its own has an interpreter of its own, so that composing and the wire use two
+cores. It reads the source and makes bytes; the ledger and the wire are never its business, so
+its death loses nothing: what it had in hand is composed on the thread.
+"""
+
+import asyncio
+import fcntl
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import IO, Any, Final, Protocol
+
+from msgrun.delivery.composing import Kitchen, Ready, Unsendable
+from msgrun.errors import DatabaseError, SourceError
+from msgrun.ledger.rows import Claim
+from msgrun.model import ComposedMessage, Envelope
+
+PIPE_BYTES: Final = 1024 * 1024
+"""Room in the pipe to us, where the system allows so much: several messages at once."""
+
+_LENGTH: Final = struct.Struct("!Q")
+_GOODBYE_SECONDS: Final = 5.0
+
+
+class Composer(Protocol):
+    """Composes one batch of claims at a time."""
+
+    async def compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+        """Compose claims from what the source has now, in their order.
+
+        Raises:
+            SourceError: the billing data is not as the contract wants it.
+            DatabaseError: it cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of all that is held."""
+        ...
+
+
+class ThreadComposer:
+    """Composes on a thread of this process."""
+
+    def __init__(self, kitchen: Kitchen) -> None:
+        self._kitchen = kitchen
+        self._thread = ThreadPoolExecutor(1, "composer")
+
+    async def compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+        """See `Composer`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._kitchen.compose, claims)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._thread.submit(self._kitchen.close).result()
+        self._thread.shutdown()
+
+
+class ProcessComposer:
+    """Composes in a process of its own; on a thread here once that process is gone."""
+
+    def __init__(self, kitchen: Kitchen) -> None:
+        self._kitchen = kitchen
+        self._thread = ThreadPoolExecutor(1, "composer")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begun = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None where there is none (any more)."""
+        return self._process.pid if self._process else None
+
+    async def compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+        """See `Composer`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._compose, claims)
+
+    def close(self) -> None:
+        """End the process, and give a connection back."""
+        self._thread.submit(self._close).result()
+        self._thread.shutdown()
+
+    def _compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+        if not self._begun:
+            self._begun = True
+            self._process = _begin(self._kitchen)
+        if self._process is not None:
+            try:
+                return _ask(self._process, claims)
+            except (OSError, EOFError):
+                self._end()
+        return self._kitchen.compose(claims)
+
+    def _close(self) -> None:
+        self._end()
+        self._kitchen.close()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        try:
+            process.wait(_GOODBYE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _begin(kitchen: Kitchen) -> subprocess.Popen[bytes] | None:
+    """Start a composing process; None where that cannot be."""
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "msgrun.delivery.composer_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+    if process.stdout is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # a user's pipes may be limited
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with suppress(OSError):  # it is told again by the first question
+        write_packet(_pipe(process.stdin), kitchen)
+    return process
+
+
+def _ask(process: subprocess.Popen[bytes], claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+    write_packet(_pipe(process.stdin), claims)
+    answer = read_packet(_pipe(process.stdout))
+    if isinstance(answer, Exception):
+        raise answer
+    return [_made(claim, each) for claim, each in zip(claims, answer, strict=True)]
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise EOFError
+    return pipe
+
+
+def answer(kitchen: Kitchen, claims: Sequence[Claim]) -> Any:
+    """Return what a composing process sends back: plain tuples, which cost little to pickle."""
+    try:
+        return [_told(each) for each in kitchen.compose(claims)]
+    except (SourceError, DatabaseError) as error:
+        return error
+
+
+def _told(made: Ready | Unsendable) -> Any:
+    if isinstance(made, Unsendable):
+        return made
+    envelope, message = made.envelope, made.message
+    return (
+        made.invoices,
+        (envelope.sender, envelope.recipients, envelope.bcc, envelope.smtputf8),
+        (message.data, message.sha256, message.message_id, message.date, message.plain),
+        made.context,
+    )
+
+
+def _made(claim: Claim, told: Any) -> Ready | Unsendable:
+    if isinstance(told, Unsendable):
+        return told
+    invoices, envelope, message, context = told
+    return Ready(claim, invoices, Envelope(*envelope), ComposedMessage(*message), context)
+
+
+def write_packet(pipe: IO[bytes], value: Any) -> None:
+    """Write a value with its length in front.
+
+    Raises:
+        OSError: nobody reads it.
+    """
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    pipe.write(_LENGTH.pack(len(data)))
+    pipe.write(data)
+    pipe.flush()
+
+
+def read_packet(pipe: IO[bytes]) -> Any:
+    """Read a value that `write_packet` wrote; both ends are this very program.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    (length,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
+    return pickle.loads(_read(pipe, length))  # noqa: S301 - from our own child, over a pipe
+
+
+def _read(pipe: IO[bytes], length: int) -> bytes:
+    data = pipe.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
