@@ -24,7 +24,6 @@ from msgrun.control.restart import restart
 from msgrun.control.start import start
 from msgrun.control.stop import stop
 from msgrun.control.work import Ending
-from msgrun.delivery import feeder
 from msgrun.delivery.floor import Floor
 from msgrun.errors import MsgrunError
 from msgrun.ledger import views, workers
@@ -134,8 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.busy:
         mutants.replace(database, "BUSY_SECONDS", given.busy)
     if given.patience:
-        mutants.replace(Floor.write, "__defaults__", (given.patience,))
-        mutants.replace(feeder, "DATABASE_PATIENCE", given.patience)
+        for method in (Floor.write, Floor.patiently):
+            mutants.replace(method, "__defaults__", (given.patience,))
     if given.journal:
         mutants.replace(database, "wal_is_safe", lambda _version: given.journal == "wal")
     code, answer = _answer(Workspace.of(load_config(given.config)), given.action)

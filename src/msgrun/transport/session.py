@@ -151,7 +151,7 @@ class Session:
             return self._unexpected(early)
         if not await intent():
             raise WithheldError("the intent was refused")
-        if self._wire.has_input:
+        if self._wire.is_stirred():
             return self._unexpected(await self._wire.reply(self._timeout))
         reply = await self._write_dot()
         if reply.code >= 300:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import select
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,7 @@ from msgrun.transport.answers import make_reply
 
 LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?", re.DOTALL)
 MAX_LINE: Final = 4096  # RFC 5321 4.5.3.1.5 says 512; real servers say more
+_GONE: Final = getattr(select, "POLLRDHUP", 0)  # POLLHUP and POLLERR are always told
 MAX_REPLY: Final = 32 * 1024
 
 
@@ -43,6 +45,10 @@ class Wire(asyncio.Protocol):
         # asyncio pauses at the limit, not above it: with 0 it would pause for an empty buffer.
         secured = transport.get_extra_info("sslcontext") is not None
         transport.set_write_buffer_limits(high=1 if secured else 0)
+        self._look = select.poll()
+        # What comes over TLS need not be an answer: session tickets do, too.
+        what = _GONE if secured else _GONE | select.POLLIN
+        self._look.register(transport.get_extra_info("socket"), what)
 
     # What asyncio calls.
 
@@ -87,6 +93,15 @@ class Wire(asyncio.Protocol):
     def has_input(self) -> bool:
         """Whether something has arrived that nobody has read."""
         return bool(self._buffer)
+
+    def is_stirred(self) -> bool:
+        """Look past the event loop: whether the peer has said something, or gone away.
+
+        The loop may not have seen yet what came while other connections had their turn.
+        """
+        if self.has_input or self._lost:
+            return True
+        return bool(self._look.poll(0))
 
     def write(self, data: bytes) -> None:
         """Write bytes.
