@@ -1,8 +1,8 @@
 """A process of its own that starts, restarts or stops a run, for tests that need several.
 
 Usage: billing_process.py CONFIG ACTION [--mutant NAME] [--lease SECONDS] [--busy SECONDS]
-[--patience SECONDS] [--journal truncate|wal], where ACTION is start, restart, stop, resolve-sent
-or resolve-resend (all that is in doubt). Prints one JSON object when it is done.
+[--patience SECONDS] [--journal truncate|wal] [--processes N], where ACTION is start, restart,
+stop, resolve-sent or resolve-resend (all that is in doubt). Prints one JSON object when it is done.
 """
 
 import argparse
@@ -41,6 +41,7 @@ def launch(
     busy: float = 0,
     patience: float = 0,
     journal: str = "",
+    processes: int = 0,
     under: tuple[str, ...] = (),
     **further: Any,
 ) -> "subprocess.Popen[str]":
@@ -55,6 +56,7 @@ def launch(
         busy: seconds that a locked SQLite database is waited for. 0: as they are.
         patience: seconds that a database that went away is waited for. 0: as they are.
         journal: the journal mode of SQLite, "truncate" or "wal". "": as its version has it.
+        processes: how many work on the run, but for one all compose. 0: as they are.
         under: a command to run it under, e.g. strace with its options.
         further: for `Popen`.
     """
@@ -69,6 +71,8 @@ def launch(
         command += ["--patience", str(patience)]
     if journal:
         command += ["--journal", journal]
+    if processes:
+        command += ["--processes", str(processes)]
     environment = os.environ | ({"MSGRUN_FAILPOINT": failpoint} if failpoint else {})
     usual: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment}
     return subprocess.Popen(command, **(usual | further))
@@ -81,13 +85,19 @@ def answer_of(process: "subprocess.Popen[str]", timeout: float = 60) -> dict[str
     return answer
 
 
-def _act(workspace: Workspace, action: str) -> Ending | None:
+def _act(workspace: Workspace, action: str, processes: int | None) -> Ending | None:
     if action == "stop":
         return stop(workspace, "last")
     if action == "restart":
-        return restart(workspace, "last", failed=False, confirm=lambda _: True, wait=False)
+        return restart(
+            workspace, "last", failed=False, confirm=lambda _: True, wait=False,
+            processes=processes,
+        )  # fmt: skip
     selection = workspace.selection(workspace.config.definitions[DEFINITION], today=TODAY)
-    return start(workspace, DEFINITION, selection, confirm=lambda _p, _c: True, wait=False)
+    return start(
+        workspace, DEFINITION, selection, confirm=lambda _p, _c: True, wait=False,
+        processes=processes,
+    )  # fmt: skip
 
 
 def _resolve(workspace: Workspace, *, resend: bool) -> int:
@@ -99,12 +109,12 @@ def _resolve(workspace: Workspace, *, resend: bool) -> int:
     return len(resolve(workspace, doubts, resend=resend, because="a test says so"))
 
 
-def _answer(workspace: Workspace, action: str) -> tuple[int, dict[str, Any]]:
+def _answer(workspace: Workspace, action: str, processes: int | None) -> tuple[int, dict[str, Any]]:
     """Do it; return exit code and what is to be printed."""
     try:
         if action.startswith("resolve"):
             return 0, {"resolved": _resolve(workspace, resend=action == "resolve-resend")}
-        ending = _act(workspace, action)
+        ending = _act(workspace, action, processes)
     except MsgrunError as error:
         return error.exit_code, {"error": error.code, "message": error.message}
     assert ending is not None
@@ -124,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--busy", type=float)
     parser.add_argument("--patience", type=float)
     parser.add_argument("--journal", choices=["truncate", "wal"])
+    parser.add_argument("--processes", type=int)
     given = parser.parse_args(arguments)
     if given.mutant:
         mutants.plant(given.mutant)
@@ -137,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mutants.replace(method, "__defaults__", (given.patience,))
     if given.journal:
         mutants.replace(database, "wal_is_safe", lambda _version: given.journal == "wal")
-    code, answer = _answer(Workspace.of(load_config(given.config)), given.action)
+    code, answer = _answer(Workspace.of(load_config(given.config)), given.action, given.processes)
     print(json.dumps(answer))
     return code
 

@@ -33,6 +33,21 @@ def test_a_run_survives_ten_kills_on_postgresql(
     campaign(postgresql_database, tmp_path, nursery, tally, kills=10, seed=2)
 
 
+def test_a_run_with_a_composing_process_survives_kills(
+    database: Database, tmp_path: Path, nursery: Nursery, tally: Tally
+) -> None:
+    campaign(database, tmp_path, nursery, tally, kills=5, seed=3, processes=2)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(6))
+def test_runs_with_composing_processes_survive_three_hundred_kills(
+    database: Database, tmp_path: Path, nursery: Nursery, tally: Tally, seed: int
+) -> None:
+    campaign(database, tmp_path, nursery, tally, kills=KILLS, seed=seed, processes=2 + seed % 2)
+
+
 @pytest.mark.campaign
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(40))
@@ -52,7 +67,14 @@ def test_runs_survive_three_hundred_kills_on_postgresql(
 
 
 def campaign(
-    database: Database, folder: Path, nursery: Nursery, tally: Tally, *, kills: int, seed: int
+    database: Database,
+    folder: Path,
+    nursery: Nursery,
+    tally: Tally,
+    *,
+    kills: int,
+    seed: int,
+    processes: int = 1,
 ) -> None:
     """Kill a run again and again, then let it finish, and hold the ledger against the sink."""
     chance, customers = random.Random(seed), kills * (A_LIFE + 3)
@@ -62,7 +84,8 @@ def campaign(
         )
         doubt = 0
         for kill in range(kills):
-            kill_one_life(world, sink, nursery, "restart" if kill else "start", chance)
+            action = "restart" if kill else "start"
+            kill_one_life(world, sink, nursery, action, chance, processes)
             before, doubt = doubt, in_doubt(hold_against_sink(world, sink))
             assert doubt - before <= CONNECTIONS
         nursery.begin(folder, "restart").wait(100)
@@ -73,6 +96,7 @@ def campaign(
     assert settled.total() == customers
     no_journal_left(world)
     name = "SQLite" if database.is_sqlite else "PostgreSQL"
+    name += ", composing processes" if processes > 1 else ""
     tally.add(
         f"kill -9, {name}", tried=kills, messages=customers, doubts=doubt,
         note="at most one in doubt for each connection and kill",
@@ -80,12 +104,17 @@ def campaign(
 
 
 def kill_one_life(
-    world: World, sink: Sink, nursery: Nursery, action: str, chance: random.Random
+    world: World,
+    sink: Sink,
+    nursery: Nursery,
+    action: str,
+    chance: random.Random,
+    processes: int,
 ) -> None:
     """Let a process work until some messages have arrived, then kill it within milliseconds."""
     sink.delay = chance.choice([0, 0.01, 0.05])
     enough = len(sink.received) + chance.randrange(A_LIFE - CONNECTIONS)
-    life = nursery.begin(world.folder, action)
+    life = nursery.begin(world.folder, action, processes=processes)
     while len(sink.received) <= enough:
         assert life.poll() is None, "the process ended before it was killed"
         time.sleep(0.001)
