@@ -250,7 +250,7 @@ def install(folder: Path, names: Iterable[str]) -> None:
     """Fetch the peers of these names into a folder of their own.
 
     Raises:
-        subprocess.CalledProcessError: npm or pip says no; it has said why.
+        SystemExit: npm or pip says no; it has said why.
     """
     wanted = set(names)
     folder.mkdir(parents=True, exist_ok=True)
@@ -296,6 +296,8 @@ def _told(command: list[str], trusted: Path | None = None) -> Sent:
 def _run(command: list[str], trusted: Path | None = None) -> bytes:
     env = None if trusted is None else {**os.environ, "SSL_CERT_FILE": str(trusted)}
     done = subprocess.run(  # noqa: S603 - a peer, as asked for
-        command, stdout=subprocess.PIPE, check=True, timeout=SECONDS, env=env
+        command, stdout=subprocess.PIPE, check=False, timeout=SECONDS, env=env
     )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}")
     return done.stdout

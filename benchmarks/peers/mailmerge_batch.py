@@ -7,6 +7,7 @@ Time runs while its command does, so it includes reading the three files; import
 import contextlib
 import json
 import os
+import smtplib
 import sys
 import time
 from pathlib import Path
@@ -18,8 +19,10 @@ from mailmerge.__main__ import main as command
 def main() -> None:
     """Send everything that is in the database."""
     os.chdir(sys.argv[1])
-    # With security it logs in, and would ask the terminal for the password.
+    # With STARTTLS it always logs in, with a password asked of the terminal; smtp-sink answers AUTH
+    # with a code that smtplib refuses. So it is spared both: one command less for each message.
     mailmerge.sendmail_client.getpass.getpass = lambda _question: "secret"
+    smtplib.SMTP.login = lambda *_: None
     words = ["--no-dry-run", "--no-limit", "--output-format", "text"]
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         began = time.perf_counter()

@@ -36,7 +36,11 @@ settings.configure(
     EMAIL_PORT=ORDER["port"],
     EMAIL_USE_TLS=ORDER["tls"],
     INSTALLED_APPS=["django.contrib.contenttypes", "post_office"],
-    LOGGING={"version": 1, "loggers": {"post_office": {"level": "WARNING"}}},
+    LOGGING={
+        "version": 1,
+        "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+        "loggers": {"post_office": {"handlers": ["stderr"], "level": "WARNING"}},
+    },
     MEDIA_ROOT=ORDER["media"],
     POST_OFFICE={
         "BATCH_SIZE": 1000,
