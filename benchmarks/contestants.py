@@ -213,13 +213,14 @@ class PostOffice:
         return _version_in_python(self.folder, "django_post_office")
 
     def prepare(self, task: Task) -> None:
-        """Fill the queue, as many threads as connections."""
+        """Fill the queue; a process for each core, and as many threads in all as connections."""
+        processes = os.cpu_count() or 1
         _order(
             task,
             database=str(task.folder / "queue.db"),
             media=str(task.folder / "media"),
-            threads=task.connections,
-            processes=1,
+            threads=max(1, task.connections // processes),
+            processes=processes,
             tls=task.sink.ca_file is not None,
         )
         _run(self._command(task, "queue"))
