@@ -47,14 +47,14 @@ Its total is {{ invoice.currency }} {{ invoice.total }}.</p>
 """
 
 
-def write_billing(folder: Path, messages: int) -> list[Path]:
+def write_billing(folder: Path, messages: int, pdf_bytes: int = PDF_BYTES) -> list[Path]:
     """Write templates, documents and the files to import; return the latter."""
     (folder / "documents").mkdir(parents=True)
     (folder / "monthly.txt").write_text(_TEXT, "utf-8")
     (folder / "monthly.html").write_text(_HTML, "utf-8")
     chance = random.Random(messages)  # noqa: S311 - the same bytes each time
     for number in range(1, messages + 1):
-        body = b"%PDF-1.4\n" + chance.randbytes(PDF_BYTES - 16) + b"\n%%EOF\n"
+        body = b"%PDF-1.4\n" + chance.randbytes(pdf_bytes - 16) + b"\n%%EOF\n"
         (folder / "documents" / f"i{number}.pdf").write_bytes(body)
     return [_table(folder, name, messages) for name in _ROWS]
 
