@@ -25,9 +25,10 @@ from surroundings import machine, postgresql, scratch_folder
 
 from msgrun.compose import message as composing
 from msgrun.compose.attachments import Attachment, load_document
-from msgrun.compose.message import compose, verify_headers
+from msgrun.compose.message import compose
 from msgrun.compose.mime import write_message
 from msgrun.compose.render import Rendered, RunInfo, SenderInfo
+from msgrun.compose.reread import verify_headers
 from msgrun.config import load_config
 from msgrun.database import Database
 from msgrun.importing import import_files
