@@ -201,9 +201,7 @@ def bench_of(url: str, folder: Path, billing: Path, messages: int, batch: int) -
     config = write_config(folder, billing, url, 25, 1)
     workspace = Workspace.of(load_config(config))
     frozen = workspace.freeze("monthly")
-    selection = workspace.selection(
-        workspace.config.definition("monthly"), today=date(2026, 11, 3)
-    )
+    selection = workspace.selection(workspace.config.definition("monthly"), today=date(2026, 11, 3))
     wanted = [(f"C{number}", (f"i{number}",)) for number in range(1, messages + 1)]
     return Bench(workspace, workspace.revision(frozen, selection), wanted, batch)
 

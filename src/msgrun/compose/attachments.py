@@ -54,9 +54,8 @@ def load_document(document: Document, root: Path) -> Attachment:
             MR407, it is outside `root`.
     """
     filename = _filename(document)
-    if document.content is not None:
-        content = document.content
-    else:
+    content = document.content
+    if content is None:
         content = _read(document, root)
     _check_start(document, content[:5])
     return Attachment(filename, document.media_type, content, document.invoice)
@@ -69,11 +68,10 @@ def check_document(document: Document, root: Path) -> None:
         ComposeError: MR401, MR402, MR403 or MR407.
     """
     _filename(document)
-    if document.content is not None:
-        start = document.content[:5]
-    else:
-        start = _read(document, root, most=5)
-    _check_start(document, start)
+    content = document.content
+    if content is None:
+        content = _read(document, root, most=5)
+    _check_start(document, content[:5])
 
 
 def _filename(document: Document) -> str:

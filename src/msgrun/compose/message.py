@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -158,6 +159,7 @@ def _to(recipe: Recipe, recipients: tuple[Address, ...]) -> tuple[Mailbox, ...]:
     return tuple(reversed(checked.values()))
 
 
+@lru_cache(maxsize=64)
 def _own_mailbox(address: str, name: str = "") -> Mailbox:
     """Check an address of the configuration: a fault in it is not the customer's."""
     try:

@@ -130,7 +130,10 @@ def write_message(
     if attachments:
         parts = [content, *map(attachment_part, attachments)]
         content = multipart("mixed", head.message_id, parts)
-    return b"".join([*header, *content.pieces])
+    pieces = content.pieces
+    pieces[0] = b"".join([*header, pieces[0]])
+    pieces.append(b"")  # the last line's end
+    return b"\r\n".join(pieces)
 
 
 def _header(head: Head) -> Iterator[bytes]:

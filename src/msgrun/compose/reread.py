@@ -6,29 +6,26 @@ obsolete forms. tests/property/test_reread.py holds it to the standard library's
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from msgrun.errors import ComposeError
 
 # A field with its folded lines, which hold more than white space; its line end is read apart.
 _FIELD: Final = re.compile(
-    rb"([!-9;-~]+):([^\r\n\0]{0,900}(?:\r\n[ \t]+[^ \t\r\n\0][^\r\n\0]{0,900})*)\r\n"
+    r"([!-9;-~]+):([^\r\n\0]{0,900}(?:\r\n[ \t]+[^ \t\r\n\0][^\r\n\0]{0,900})*)\r\n"
 )
 _BOUNDARY: Final = re.compile(
-    rb";[ \t\r\n]*boundary[ \t]*=[ \t]*"
-    rb'(?:"([0-9A-Za-z\'()+_,./:=? -]{0,69}[0-9A-Za-z\'()+_,./:=?-])"|([0-9A-Za-z\'+_.-]{1,70}))'
-    rb"[ \t]*(?=;|\Z)",
-    re.IGNORECASE,
+    r";[ \t\r\n]*boundary[ \t]*=[ \t]*"
+    r"(?:\"([\w'()+,./:=? -]{0,69}[\w'()+,./:=?-])\"|([\w'+.-]{1,70}))[ \t]*(?=;|\Z)",
+    re.IGNORECASE | re.ASCII,
 )
-_ATOM: Final = rb"[\w!#$%&'*+/=?^`{|}~-]+"
-_ADDRESS: Final = rb"((?:[\w!#$%&'*+/=?^`{|}~.-]|[\x80-\xff])+@[0-9A-Za-z.-]+)"
-_MAILBOX: Final = re.compile(
-    rb"[ \t]*(?:"
-    rb'(?:"(?:[^"\\]|\\.)*"|' + _ATOM + rb"(?:[ \t]+" + _ATOM + rb")*)[ \t]*<" + _ADDRESS + rb">"
-    rb"|" + _ADDRESS + rb")[ \t]*"
-)
+_ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_ADDRESS: Final = r"((?:[\w!#$%&'*+/=?^`{|}~.-]|[\x80-\xff])+@[0-9A-Za-z.-]+)"
+_PHRASE: Final = rf'(?:"(?:[^"\\]|\\.)*"|{_ATOM}(?:[ \t]+{_ATOM})*)'
+_MAILBOX: Final = re.compile(rf"[ \t]*(?:{_PHRASE}[ \t]*<{_ADDRESS}>|{_ADDRESS})[ \t]*", re.ASCII)
+_OFTEN: Final = 100  # bytes: so short are the blocks of bodies, which are alike in every message
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +52,10 @@ def verify_headers(data: bytes, expected: ExpectedHeaders) -> None:
         ComposeError: MR512, a field or a recipient is there that was not meant, or is missing.
     """
     try:
-        blocks = list(_blocks(data, 0, len(data)))
-        names = tuple(tuple([name.decode("ascii") for name, _ in block]) for block in blocks)
-        recipients = _recipients(blocks[0])
+        blocks: list[_Block] = []
+        _read_part(data, 0, len(data), blocks)
+        names = tuple([block.names for block in blocks])
+        recipients = _recipients(blocks[0].to)
     except _UnreadableError as error:
         message = f"the composed message reads wrongly: {error}"
     else:
@@ -70,61 +68,75 @@ def verify_headers(data: bytes, expected: ExpectedHeaders) -> None:
     raise ComposeError("MR512", message, "look for odd characters in the names of this customer")
 
 
-_Block = list[tuple[bytes, bytes]]
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A header block: what its fields are called, and the values of those that say where to."""
+
+    names: tuple[str, ...]
+    to: tuple[str, ...]
+    boundary: bytes
 
 
-def _blocks(data: bytes, start: int, end: int) -> Iterator[_Block]:
-    """Yield the fields of the header block at `start`, then those of the parts up to `end`."""
-    header_end = data.find(b"\r\n\r\n", start, end)
-    if header_end < 0:
+def _read_part(data: bytes, start: int, end: int, blocks: list[_Block]) -> None:
+    """Read the header block at `start`, and those of the parts up to `end`."""
+    header_end = data.find(b"\r\n\r\n", start, end) + 2
+    if header_end < 2:
         raise _UnreadableError("a header has no end")
-    block = _FIELD.findall(data, start, header_end + 2)
-    # What is no field is left out by `findall`, and missing here.
-    if sum([len(name) + len(value) + 3 for name, value in block]) != header_end + 2 - start:
-        raise _UnreadableError(f"it has a broken header: {data[start:header_end][:1000]!r}")
-    yield block
-    boundary = _boundary(block)
-    if boundary:
-        yield from _parts(data, header_end + 4, end, b"--" + boundary)
-
-
-def _parts(data: bytes, start: int, end: int, delimiter: bytes) -> Iterator[_Block]:
-    closing = delimiter + b"--\r\n"
-    if not data.endswith((closing, closing + b"\r\n"), start, end):
+    raw = data[start:header_end]
+    block = _often_read(raw) if len(raw) < _OFTEN else _read_block(raw)
+    blocks.append(block)
+    if not block.boundary:
+        return
+    opening = b"--" + block.boundary + b"\r\n"
+    closing = b"--" + block.boundary + b"--\r\n"
+    if not data.endswith((closing, closing + b"\r\n"), header_end, end):
         raise _UnreadableError("a multipart has no end")
-    opening = delimiter + b"\r\n"
-    at = data.find(opening, start, end)
+    at = data.find(opening, header_end, end)
     while at >= 0:
         begin = at + len(opening)
         at = data.find(opening, begin, end)
-        yield from _blocks(data, begin, at if at >= 0 else end)
+        _read_part(data, begin, at if at >= 0 else end, blocks)
 
 
-def _boundary(block: _Block) -> bytes | None:
-    types = [value for name, value in block if name.lower() == b"content-type"]
+def _read_block(raw: bytes) -> _Block:
+    fields = _FIELD.findall(raw.decode("latin-1"))
+    # What is no field is left out by `findall`, and missing here.
+    if sum([len(name) + len(value) for name, value in fields]) + 3 * len(fields) != len(raw):
+        raise _UnreadableError(f"it has a broken header: {raw[:1000]!r}")
+    types = [value for name, value in fields if name.lower() == "content-type"]
+    to = tuple([value for name, value in fields if name.lower() == "to"])
+    return _Block(tuple([name for name, _ in fields]), to, _boundary(types))
+
+
+_often_read: Final = lru_cache(maxsize=64)(_read_block)
+
+
+def _boundary(types: list[str]) -> bytes:
+    """Return the boundary of a part, which only a multipart has; empty for none."""
     if len(types) > 1:
         raise _UnreadableError("a part has two types")
-    found = _BOUNDARY.findall(types[0]) if types else []
-    mentioned = types[0].lower().count(b"boundary") if types else 0
-    multipart = bool(types) and types[0].strip().lower().startswith(b"multipart/")
-    if len(found) != multipart or mentioned != multipart:
+    kind = types[0].lower() if types else ""
+    mentioned = kind.count("boundary")
+    multipart = kind.lstrip().startswith("multipart/")
+    if not mentioned and not multipart:
+        return b""
+    found = _BOUNDARY.findall(types[0])
+    if not multipart or mentioned != 1 or len(found) != 1:
         raise _UnreadableError(f"it has no boundary, or an odd one: {types}")
-    return (found[0][0] or found[0][1]) if found else None
+    quoted, token = found[0]
+    return bytes(quoted or token, "ascii")
 
 
-def _recipients(block: _Block) -> list[str]:
+def _recipients(fields: tuple[str, ...]) -> list[str]:
     """Return the addresses in To, in order."""
-    fields = [value for name, value in block if name.lower() == b"to"]
-    value = b",".join(fields).replace(b"\r\n", b"")
+    value = ",".join(fields).replace("\r\n", "")
     found, at = [], -1
     while at < len(value):
-        if at >= 0 and value[at : at + 1] != b",":
-            raise _UnreadableError(f"it has an odd To: {value[:1000]!r}")
         mailbox = _MAILBOX.match(value, at + 1)
-        if mailbox is None:
+        if mailbox is None or value[mailbox.end() : mailbox.end() + 1] not in {"", ","}:
             raise _UnreadableError(f"it has an odd To: {value[:1000]!r}")
         try:
-            found.append((mailbox[1] or mailbox[2]).decode())
+            found.append((mailbox[1] or mailbox[2]).encode("latin-1").decode())
         except UnicodeDecodeError as error:
             raise _UnreadableError(f"it has an odd To: {value[:1000]!r}") from error
         at = mailbox.end()

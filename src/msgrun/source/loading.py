@@ -71,12 +71,15 @@ def invoices(connection: Connection, relation: Relation, ids: Sequence[str]) -> 
     found: dict[str, Invoice] = {}
     by_id = lookup(relation, "id", lambda: relation.select(*_INVOICE))
     for row in by_id.rows(connection, ids):
-        key, customer, number, status, *rest, meta = row
+        key, customer, number, status, kind, day, start, end, currency, total, meta = row
         if key in found:
             raise _twice("invoices.id", key)
         if customer is None or status is None:
             raise _empty("invoices", row, "customer", "status")
-        found[key] = Invoice(key, customer, number, status, *rest, _meta("invoices", key, meta))
+        kept = _meta("invoices", key, meta)
+        found[key] = Invoice(
+            key, customer, number, status, kind, day, start, end, currency, total, kept
+        )
     return found
 
 

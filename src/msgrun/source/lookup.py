@@ -54,7 +54,7 @@ class Lookup:
         if compiled is None:
             compiled = self._compiled[places] = self._compile(connection, places)
         text, parameters = compiled
-        padded = [*ids, *ids[-1:] * (places - len(ids))]
+        padded = [*ids, *[ids[-1]] * (places - len(ids))]
         return connection.exec_driver_sql(text, parameters(padded)).all()
 
     def _compile(self, connection: Connection, places: int) -> "_Compiled":
@@ -69,7 +69,7 @@ class Lookup:
         fixed: Mapping[str, Any] = compiled.params
         if not places:
             return compiled.string, lambda ids: {**fixed, "ids": ids}
-        order: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]
+        order: Sequence[str] = compiled.positiontup or ()
         first = order.index("ids_1")
         before = tuple(fixed[name] for name in order[:first])
         behind = tuple(fixed[name] for name in order[first + places :])
