@@ -13,8 +13,9 @@ from typing import Final
 from msgrun.errors import ComposeError
 
 # A field with its folded lines, which hold more than white space; its line end is read apart.
+_TEXT: Final = r"[^\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029]"
 _FIELD: Final = re.compile(
-    r"([!-9;-~]+):([^\r\n\0]{0,900}(?:\r\n[ \t]+[^ \t\r\n\0][^\r\n\0]{0,900})*)\r\n"
+    rf"([!-9;-~]+):({_TEXT}{{0,900}}(?:\r\n[ \t]+(?![ \t]){_TEXT}{{1,900}})*)\r\n"
 )
 _BOUNDARY: Final = re.compile(
     r";[ \t\r\n]*boundary[ \t]*=[ \t]*"
@@ -22,7 +23,7 @@ _BOUNDARY: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
-_ADDRESS: Final = r"((?:[\w!#$%&'*+/=?^`{|}~.-]|[\x80-\xff])+@[0-9A-Za-z.-]+)"
+_ADDRESS: Final = r"((?:[\w!#$%&'*+/=?^`{|}~.-]|[^\x00-\x9f])+@[0-9A-Za-z.-]+)"
 _PHRASE: Final = rf'(?:"(?:[^"\\]|\\.)*"|{_ATOM}(?:[ \t]+{_ATOM})*)'
 _MAILBOX: Final = re.compile(rf"[ \t]*(?:{_PHRASE}[ \t]*<{_ADDRESS}>|{_ADDRESS})[ \t]*", re.ASCII)
 _OFTEN: Final = 100  # bytes: so short are the blocks of bodies, which are alike in every message
@@ -99,9 +100,13 @@ def _read_part(data: bytes, start: int, end: int, blocks: list[_Block]) -> None:
 
 
 def _read_block(raw: bytes) -> _Block:
-    fields = _FIELD.findall(raw.decode("latin-1"))
+    try:
+        text = raw.decode()  # UTF-8 only where an address needs it (RFC 6532)
+    except UnicodeDecodeError as error:
+        raise _UnreadableError(f"it has a header that is no text: {raw[:1000]!r}") from error
+    fields = _FIELD.findall(text)
     # What is no field is left out by `findall`, and missing here.
-    if sum([len(name) + len(value) for name, value in fields]) + 3 * len(fields) != len(raw):
+    if sum([len(name) + len(value) for name, value in fields]) + 3 * len(fields) != len(text):
         raise _UnreadableError(f"it has a broken header: {raw[:1000]!r}")
     types = [value for name, value in fields if name.lower() == "content-type"]
     to = tuple([value for name, value in fields if name.lower() == "to"])
@@ -135,9 +140,6 @@ def _recipients(fields: tuple[str, ...]) -> list[str]:
         mailbox = _MAILBOX.match(value, at + 1)
         if mailbox is None or value[mailbox.end() : mailbox.end() + 1] not in {"", ","}:
             raise _UnreadableError(f"it has an odd To: {value[:1000]!r}")
-        try:
-            found.append((mailbox[1] or mailbox[2]).encode("latin-1").decode())
-        except UnicodeDecodeError as error:
-            raise _UnreadableError(f"it has an odd To: {value[:1000]!r}") from error
+        found.append(mailbox[1] or mailbox[2])
         at = mailbox.end()
     return found
