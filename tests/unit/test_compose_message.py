@@ -13,8 +13,9 @@ import pytest
 
 from msgrun.compose import message as message_module
 from msgrun.compose.attachments import Attachment
-from msgrun.compose.message import ExpectedHeaders, Recipe, compose, verify_headers
+from msgrun.compose.message import Recipe, compose
 from msgrun.compose.render import Renderer, TemplateSources
+from msgrun.compose.reread import ExpectedHeaders, verify_headers
 from msgrun.errors import ComposeError
 from msgrun.model import Address, ComposedMessage, Customer, Document, Envelope, Invoice
 from msgrun.model import MessageContext as Context

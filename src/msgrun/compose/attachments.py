@@ -4,11 +4,11 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from msgrun.compose import CONTROL, FORGING
 from msgrun.errors import ComposeError
@@ -22,9 +22,12 @@ _MEDIA_TYPE: Final = re.compile(
 _FLAGS: Final = (
     os.O_RDONLY
     | os.O_CLOEXEC
-    | os.O_NOFOLLOW  # the path is resolved: a link there now was put in between
+    | os.O_NOFOLLOW  # links are resolved beforehand: one that is there now was put in between
     | os.O_NONBLOCK  # opening a FIFO would wait for ever
 )
+_PLAIN_PATH: Final = re.compile(r"(?!\.)[^/]+(?:/(?!\.)[^/]+)*")
+_AT_ONCE: Final = 1 << 16  # bytes of a file that grew while it was read
+_FOLDER: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,9 @@ def load_document(document: Document, root: Path) -> Attachment:
             MR407, it is outside `root`.
     """
     filename = _filename(document)
-    if document.content is not None:
-        content = document.content
-    else:
-        with _opened(document, root) as file:
-            try:
-                content = file.read()
-            except OSError as error:
-                raise _unreadable(document, error) from error
+    content = document.content
+    if content is None:
+        content = _read(document, root)
     _check_start(document, content[:5])
     return Attachment(filename, document.media_type, content, document.invoice)
 
@@ -70,26 +68,26 @@ def check_document(document: Document, root: Path) -> None:
         ComposeError: MR401, MR402, MR403 or MR407.
     """
     _filename(document)
-    if document.content is not None:
-        start = document.content[:5]
-    else:
-        with _opened(document, root) as file:
-            try:
-                start = file.read(5)
-            except OSError as error:
-                raise _unreadable(document, error) from error
-    _check_start(document, start)
+    content = document.content
+    if content is None:
+        content = _read(document, root, most=5)
+    _check_start(document, content[:5])
 
 
 def _filename(document: Document) -> str:
-    name = re.split(r"[/\\]", document.filename)[-1].strip()
+    name = document.filename.replace("\\", "/").rpartition("/")[2].strip()
     if name in {"", ".", ".."} or FORGING.search(name):
         message = f"the {_what(document)} has the file name {document.filename!r}"
         raise ComposeError("MR403", message, "give it a file name that can be shown")
-    if not _MEDIA_TYPE.fullmatch(document.media_type):
+    if not _is_media_type(document.media_type):
         message = f"the {_what(document)} has the media type {document.media_type!r}"
         raise ComposeError("MR403", message, "use one like application/pdf")
     return name
+
+
+@lru_cache(maxsize=64)
+def _is_media_type(value: str) -> bool:
+    return _MEDIA_TYPE.fullmatch(value) is not None
 
 
 def _check_start(document: Document, start: bytes) -> None:
@@ -102,25 +100,61 @@ def _check_start(document: Document, start: bytes) -> None:
     raise ComposeError("MR403", message, "generate it again")
 
 
-@contextmanager
-def _opened(document: Document, root: Path) -> Iterator[BinaryIO]:
+def _read(document: Document, root: Path, most: int | None = None) -> bytes:
+    """Return a document's bytes, or the first of them."""
+    handle = _opened(document, root)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            message = f"the {_what(document)} is no file: {_resolved(document, root)}"
+            raise ComposeError("MR403", message, "correct the path")
+        if most is not None:
+            return os.read(handle, most)
+        pieces = [os.read(handle, found.st_size + 1)]
+        while pieces[-1]:
+            pieces.append(os.read(handle, _AT_ONCE))
+    except OSError as error:
+        raise _unreadable(document, error) from error
+    finally:
+        os.close(handle)
+    return b"".join(pieces) if len(pieces) > 2 else pieces[0]
+
+
+def _opened(document: Document, root: Path) -> int:
+    """Open a document: its path as it is, where no link is on the way, or the resolved one."""
+    handle = _open_plain(document.path, root)
+    if handle is not None:
+        return handle
     path = _resolved(document, root)
     try:
-        handle = _open_below(os.path.realpath(root), path)
+        base = os.path.realpath(root)
+        return _open_below(base, Path(path).relative_to(base).parts, _FLAGS)
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"the {_what(document)} is missing: there is no file {path}"
         raise ComposeError("MR401", message, "generate it") from error
     except OSError as error:
         raise _unreadable(document, error) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        message = f"the {_what(document)} is no file: {path}"
-        raise ComposeError("MR403", message, "correct the path")
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        yield file
 
 
-def _open_below(base: str, path: str) -> int:
+def _open_plain(path: str | None, root: Path) -> int | None:
+    """Open a path below the root that has nothing to resolve; None where it has, or is not there.
+
+    Resolving asks the system about every folder from "/" on. Where it would change nothing, that
+    can be spared: a folder or file that is a link is not opened here either.
+    """
+    if path is None or CONTROL.search(path):
+        return None
+    if path.startswith("/"):
+        path = path.removeprefix(f"{root}/")
+    if not _PLAIN_PATH.fullmatch(path):
+        return None
+    try:
+        return _open_below(root, path.split("/"), _FOLDER)
+    except OSError:
+        return None
+
+
+def _open_below(base: str | Path, names: Sequence[str], flags: int) -> int:
     """Open a resolved path folder by folder from `base`: a link on the way was put in just now.
 
     Looking at the names again once it is open would not do: they can be swapped back by then.
@@ -128,8 +162,8 @@ def _open_below(base: str, path: str) -> int:
     Raises:
         OSError: there is a link (ELOOP), or another reason not to open it.
     """
-    handle = os.open(base, _FLAGS)
-    for name in Path(path).relative_to(base).parts:
+    handle = os.open(base, flags)
+    for name in names:
         try:
             below = os.open(name, _FLAGS, dir_fd=handle)
         finally:

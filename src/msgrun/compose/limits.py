@@ -5,8 +5,7 @@ or a text without end fails one message instead of taking the machine down with 
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from functools import wraps
 from math import prod
@@ -15,6 +14,7 @@ from typing import Any, Final, cast
 from jinja2 import nodes, pass_context
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
+from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
 BUDGET: Final = 3_000_000
@@ -46,14 +46,14 @@ class OverspentError(Exception):
     """A template asks for more than any message needs."""
 
 
-@contextmanager
-def budget() -> Iterator[None]:
-    """Give the templates that are rendered in this block a full purse."""
-    token = _purse.set([BUDGET])
-    try:
-        yield
-    finally:
-        _purse.reset(token)
+class Budget:
+    """Gives the templates that are rendered in a `with` block a full purse."""
+
+    def __enter__(self) -> None:
+        self._token = _purse.set([BUDGET])
+
+    def __exit__(self, *_error: object) -> None:
+        _purse.reset(self._token)
 
 
 def spend(cost: int) -> None:
@@ -93,8 +93,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return an attribute or item for a template."""
         # For a record the sandbox's questions take longer than all else, and have one answer.
-        if type(obj) in self._records and attribute[0] != "_" and hasattr(obj, attribute):
-            return getattr(obj, attribute)
+        if type(obj) in self._records and attribute[0] != "_":
+            value = getattr(obj, attribute, missing)
+            if value is not missing:
+                return value
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **options: Any) -> Any:

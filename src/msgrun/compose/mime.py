@@ -3,35 +3,35 @@
 The standard library's EmailMessage takes milliseconds a message and mis-encodes some addresses.
 """
 
-import binascii
-import hashlib
 import re
-import unicodedata
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from msgrun.compose import CONTROL, FORGING
 from msgrun.compose.attachments import Attachment
+from msgrun.compose.parts import LINE, LONG, attachment_part, multipart, text_part
 from msgrun.errors import ComposeError
 from msgrun.model import Address
 
-_LINE: Final = 76  # lines with encoded words (RFC 2047, 2) and base64 lines (RFC 2045, 6.8)
 _WORD_BYTES: Final = 36  # makes encoded words of 60 characters: they fit behind every field name
-_LONG: Final = 60  # longer words and names are encoded, so that lines can be folded
 _PHRASE: Final = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
-_PLAIN_FILENAME: Final = re.compile(r"[\w !#$&'()+,.;=@\[\]^`{}~-]{1,60}", re.ASCII)
-_CONTROL_IN_TEXT: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_ASCII: Final = bytes(range(128))
 _MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>")
 _FIELD_NAME: Final = re.compile(r"[!-9;-~]+")
+
+# Most addresses are of this kind, for which the validator takes a tenth of a millisecond to say
+# what is plain to see: lower-case ASCII, no "xn--" and no other label with two hyphens in a row.
+_ORDINARY: Final = re.compile(
+    r"(?=.{6,254}\Z)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@"
+    r"(?=.{4,253}\Z)(?:[a-z0-9](?:-?[a-z0-9]){0,31}\.)+([a-z]{2,32})"
+)
+_NOT_FOR_MAIL: Final = {name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES} - {"test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,24 @@ def mailbox(address: Address) -> Mailbox:
         ComposeError: MR108, the field holds spaces, quotes or several addresses;
             MR107, it is malformed otherwise, or the name holds a control character or "=?".
     """
-    if FORGING.search(address.display_name):
+    name = address.display_name
+    if name and FORGING.search(name):
         message = f"the name {address.display_name!r} holds a control character, or '=?'"
         raise ComposeError("MR107", message, "correct the name beside the address")
-    return Mailbox(_wire_address(address.address), re.sub(" +", " ", address.display_name).strip())
+    while "  " in name:
+        name = name.replace("  ", " ")
+    return Mailbox(_wire_address(address.address), name.strip())
+
+
+def _wire_address(address: str) -> str:
+    ordinary = _ORDINARY.fullmatch(address)
+    if ordinary and ordinary[1] not in _NOT_FOR_MAIL:
+        return address
+    return _validated(address)
 
 
 @lru_cache(maxsize=4096)
-def _wire_address(address: str) -> str:
+def _validated(address: str) -> str:
     if not CONTROL.search(address):
         quoted = address[:1] == "'" or address[-1:] == "'"
         if quoted or address.count("@") > 1 or re.search(r'[\s",;<>()]', address):
@@ -110,30 +120,33 @@ def write_message(
     """
     header = [*_header(head)]
     bodies = [
-        _text_part(subtype, body)
+        text_part(subtype, body)
         for subtype, body in (("plain", text), ("html", html))
         if body is not None
     ]
     content = bodies[0]
     if len(bodies) > 1:
-        content = _multipart("alternative", head.message_id, bodies)
+        content = multipart("alternative", head.message_id, bodies)
     if attachments:
-        parts = [content, *map(_attachment_part, attachments)]
-        content = _multipart("mixed", head.message_id, parts)
-    return b"".join([*header, *content])
+        parts = [content, *map(attachment_part, attachments)]
+        content = multipart("mixed", head.message_id, parts)
+    pieces = content.pieces
+    pieces[0] = b"".join([*header, pieces[0]])
+    pieces.append(b"")  # the last line's end
+    return b"\r\n".join(pieces)
 
 
 def _header(head: Head) -> Iterator[bytes]:
     if not _MESSAGE_ID.fullmatch(head.message_id) or FORGING.search(head.message_id):
         message = f"{head.message_id!r} is no Message-ID"
         raise ComposeError("MR006", message, "the sender's domain must be a plain host name")
-    yield _mailboxes("From", (head.sender,))
+    yield _mailboxes_of_run("From", (head.sender,))
     yield _mailboxes("To", head.to)
     if head.reply_to:
-        yield _mailboxes("Reply-To", (head.reply_to,))
+        yield _mailboxes_of_run("Reply-To", (head.reply_to,))
     yield _unstructured("Subject", head.subject, finding="MR304")
     yield (
-        f"Date: {format_datetime(head.date)}\r\n"
+        f"Date: {_date(head.date, head.date.utcoffset())}\r\n"
         f"Message-ID: {head.message_id}\r\n"
         "MIME-Version: 1.0\r\n"
         "Auto-Submitted: auto-generated\r\n"  # RFC 3834, 5: no holiday replies
@@ -142,13 +155,19 @@ def _header(head: Head) -> Iterator[bytes]:
         yield _unstructured(name, value, finding="MR006")
 
 
+@lru_cache(maxsize=16)
+def _date(moment: datetime, _offset: timedelta | None) -> str:
+    """Write a date; the offset is there because moments of different zones can be equal."""
+    return format_datetime(moment)
+
+
 def _unstructured(name: str, value: str, finding: str) -> bytes:
     if FORGING.search(value) or not _FIELD_NAME.fullmatch(name):
         message = f"the header {name!r} cannot hold {value!r}"
         raise ComposeError(finding, message, "take the control character, or '=?', out of the data")
     words = re.findall(r" *[^ ]+", value)
     plain = value.isascii() and "".join(words) == value.strip()
-    if plain and all(len(word) <= _LONG for word in words):
+    if plain and all(len(word) <= LONG for word in words):
         return _fold(name, words, glue="")
     return _fold(name, _encoded_words(value))
 
@@ -164,9 +183,12 @@ def _mailboxes(name: str, mailboxes: Sequence[Mailbox]) -> bytes:
     return _fold(name, tokens)
 
 
+_mailboxes_of_run: Final = lru_cache(maxsize=64)(_mailboxes)
+
+
 def _display_name(name: str) -> list[str]:
     """Return the tokens of a phrase (RFC 5322, 3.2.5); between them a line may be folded."""
-    if not name.isascii() or len(name) > _LONG:
+    if not name.isascii() or len(name) > LONG:
         return _encoded_words(name)
     if _PHRASE.fullmatch(name):
         return [name]
@@ -190,92 +212,10 @@ def _fold(name: str, tokens: Iterable[str], glue: str = " ") -> bytes:
     lines, line = [], f"{name}:"
     space = " "  # behind the colon
     for token in tokens:
-        if len(line) + len(space) + len(token) > _LINE:
+        if len(line) + len(space) + len(token) > LINE:
             lines.append(line)
             line = ""
             space = "" if token.startswith(" ") else " "
         line += space + token
         space = glue
     return "\r\n".join([*lines, line, ""]).encode()
-
-
-def _text_part(subtype: str, body: str) -> list[bytes]:
-    data = re.sub(r"\r\n?|\n", "\r\n", body).encode()
-    if not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    if not data.isascii():
-        # Quoted-printable triples each such byte: above a sixth of them, base64 is shorter.
-        foreign = len(data.translate(None, _ASCII))
-        encoding = "base64" if foreign * 6 > len(data) else "quoted-printable"
-    elif _CONTROL_IN_TEXT.search(data) or max(map(len, data.split(b"\r\n"))) > _LINE:
-        encoding = "quoted-printable"
-    else:
-        encoding = "7bit"
-    fields = (
-        f"Content-Type: text/{subtype}; charset=utf-8\r\n"
-        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
-    )
-    if encoding == "base64":
-        data = _base64(data)
-    elif encoding == "quoted-printable":
-        data = binascii.b2a_qp(data, istext=True)
-    return [fields.encode("ascii"), data]
-
-
-def _attachment_part(attachment: Attachment) -> list[bytes]:
-    fields = (
-        f"Content-Type: {attachment.media_type}\r\n"
-        "Content-Transfer-Encoding: base64\r\n"
-        f"Content-Disposition: attachment{_filename_parameters(attachment.filename)}\r\n\r\n"
-    )
-    return [fields.encode("ascii"), _base64(attachment.content)]
-
-
-def _filename_parameters(name: str) -> str:
-    """Return `filename`, and in front of it RFC 2231's form where ASCII alone cannot say it."""
-    if _PLAIN_FILENAME.fullmatch(name):
-        return f';\r\n filename="{name}"'
-    pieces, piece = [], ""
-    for character in name:
-        octets = quote(character, safe="!#$&+^`{|}")
-        if len(piece) + len(octets) > _LONG - 12:
-            pieces.append(piece)
-            piece = ""
-        piece += octets
-    pieces.append(piece)
-    numbers = [""] if len(pieces) == 1 else [f"*{number}" for number in range(len(pieces))]
-    pieces[0] = f"utf-8''{pieces[0]}"
-    extended = [f"filename{n}*={p}" for n, p in zip(numbers, pieces, strict=True)]
-    decomposed = unicodedata.normalize("NFKD", name)
-    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
-    fallback = re.sub(r"[^\w .()-]", "_", letters, flags=re.ASCII)[-_LONG:]
-    return ";\r\n " + ";\r\n ".join([*extended, f'filename="{fallback}"'])
-
-
-def _base64(data: bytes) -> bytes:
-    encoded = b64encode(data)
-    lines = [encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE)]
-    return b"\r\n".join([*lines, b""])
-
-
-def _multipart(subtype: str, message_id: str, parts: list[list[bytes]]) -> list[bytes]:
-    boundary = _boundary(subtype, message_id, parts)
-    opening = b"--" + boundary + b"\r\n"
-    pieces = [
-        f"Content-Type: multipart/{subtype};\r\n".encode("ascii"),
-        b' boundary="' + boundary + b'"\r\n\r\n',
-    ]
-    for part in parts:
-        pieces += [opening, *part, b"\r\n"]
-    return [*pieces, b"--" + boundary + b"--\r\n"]
-
-
-def _boundary(subtype: str, message_id: str, parts: list[list[bytes]]) -> bytes:
-    """Derive a boundary that occurs in no part; "=_" is in no encoded one (RFC 2045, 6.7)."""
-    counter = 0
-    while True:
-        seed = f"{subtype} {counter} {message_id}".encode()
-        boundary = b"=_" + hashlib.sha256(seed).hexdigest()[:32].encode("ascii")
-        if not any(boundary in piece for part in parts for piece in part):
-            return boundary
-        counter += 1

@@ -1,7 +1,7 @@
 """Rows of the source as domain types, in batches: what the messages are made of."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -9,9 +9,8 @@ from sqlalchemy import Connection
 from msgrun.errors import SourceError
 from msgrun.model import Address, Customer, Document, Invoice, MessageContext
 from msgrun.source.contract import parse_meta
-from msgrun.source.mapping import AnyRow, AnySelect, Relation, reading
-
-_CHUNK: Final = 500  # ids named in one statement
+from msgrun.source.lookup import lookup
+from msgrun.source.mapping import AnyRow, AnySelect, Relation
 
 CUSTOMER: Final = ("code", "name", "cluster", "suspended", "language", "timezone", "meta")
 """The columns of a customer."""
@@ -29,6 +28,8 @@ _INVOICE: Final = (
     "total",
     "meta",
 )
+_DOCUMENT: Final = ("invoice", "transformation", "filename", "media_type", "path")
+_UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 def contexts(
@@ -67,15 +68,18 @@ def invoices(connection: Connection, relation: Relation, ids: Sequence[str]) -> 
     Raises:
         SourceError: an id comes twice, or a row breaks the contract (MR006).
     """
-    query = relation.select(*_INVOICE)
-    rows = _rows(connection, relation, query, "id", ids)
     found: dict[str, Invoice] = {}
-    for row in rows:
-        if row.id in found:
-            raise _twice("invoices.id", row.id)
-        values = row._asdict() | {"meta": _meta("invoices", row.id, row.meta)}
-        _filled("invoices", values, "customer", "status")
-        found[row.id] = Invoice(**values)
+    by_id = lookup(relation, "id", lambda: relation.select(*_INVOICE))
+    for row in by_id.rows(connection, ids):
+        key, customer, number, status, kind, day, start, end, currency, total, meta = row
+        if key in found:
+            raise _twice("invoices.id", key)
+        if customer is None or status is None:
+            raise _empty("invoices", row, "customer", "status")
+        kept = _meta("invoices", key, meta)
+        found[key] = Invoice(
+            key, customer, number, status, kind, day, start, end, currency, total, kept
+        )
     return found
 
 
@@ -85,38 +89,42 @@ def customer_of(row: AnyRow) -> Customer:
     Raises:
         SourceError: the row breaks the contract (MR006).
     """
-    values = row._asdict()
-    _filled("customers", values, "code", "name")
-    if row.suspended not in {"0", "1"}:
-        raise _fault(f"customers.suspended of {row.code!r} is {row.suspended!r}")
-    values |= {
-        "suspended": row.suspended == "1",
-        "meta": _meta("customers", row.code, row.meta),
-    }
-    return Customer(**values)
+    code, name, cluster, suspended, language, timezone, meta = row
+    if code is None or name is None:
+        raise _empty("customers", row, "code", "name")
+    if suspended not in {"0", "1"}:
+        raise _fault(f"customers.suspended of {code!r} is {suspended!r}")
+    kept = _meta("customers", code, meta)
+    return Customer(code, name, cluster, suspended == "1", language, timezone, kept)
 
 
 def _customers(
     connection: Connection, relation: Relation, codes: Sequence[str]
 ) -> dict[str, Customer]:
     found: dict[str, Customer] = {}
-    for row in _rows(connection, relation, relation.select(*CUSTOMER), "code", codes):
-        if row.code in found:
-            raise _twice("customers.code", row.code)
-        found[row.code] = customer_of(row)
+    by_code = lookup(relation, "code", lambda: relation.select(*CUSTOMER))
+    for row in by_code.rows(connection, codes):
+        customer = customer_of(row)
+        if customer.code in found:
+            raise _twice("customers.code", customer.code)
+        found[customer.code] = customer
     return found
 
 
 def _addresses(
     connection: Connection, relation: Relation, codes: Sequence[str], key: str
 ) -> Mapping[str, list[Address]]:
-    under_key = relation.distinct_addresses().where(relation.equals_any("key", [key]))
+    def under_key() -> AnySelect:
+        return relation.distinct_addresses().where(relation.equals_any("key", [key]))
+
     found: dict[str, list[Address]] = defaultdict(list)
-    for row in _rows(connection, relation, under_key, "customer", codes):
-        if row.address is not None:
-            found[row.customer].append(Address(row.address, row.display_name or ""))
+    by_customer = lookup(relation, "customer", under_key, key)
+    for customer, _, address, display_name in by_customer.rows(connection, codes):
+        if address is not None:
+            found[customer].append(Address(address, display_name or ""))
     for addresses in found.values():
-        addresses.sort(key=lambda each: each.address)
+        if len(addresses) > 1:
+            addresses.sort(key=lambda each: each.address)
     return found
 
 
@@ -127,33 +135,28 @@ def _documents(
     transformations: Sequence[str],
 ) -> Mapping[str, list[Document]]:
     """Return the wanted documents of each invoice, in the order of `transformations`."""
+
+    def wanted() -> AnySelect:
+        content = relation.columns["content"].label("content")
+        query = relation.select(*_DOCUMENT).add_columns(content)
+        return query.where(relation.equals_any("transformation", transformations))
+
     found: dict[str, list[Document]] = defaultdict(list)
     if not transformations:
         return found
-    names = ("invoice", "transformation", "filename", "media_type", "path")
-    query = relation.select(*names).add_columns(relation.columns["content"].label("content"))
-    query = query.where(relation.equals_any("transformation", transformations))
-    for row in _rows(connection, relation, query, "invoice", ids):
-        values = row._asdict() | {"content": _bytes(row.content)}
-        _filled("documents", values, "filename")
-        if row.media_type is None:
-            del values["media_type"]
-        found[row.invoice].append(Document(**values))
+    by_invoice = lookup(relation, "invoice", wanted, *transformations)
+    for row in by_invoice.rows(connection, ids):
+        invoice, transformation, filename, media_type, path, content = row
+        if filename is None:
+            raise _empty("documents", row, "filename")
+        kind = _UNKNOWN_TYPE if media_type is None else media_type
+        document = Document(invoice, transformation, filename, kind, path, _bytes(content))
+        found[invoice].append(document)
     order = {name: place for place, name in enumerate(transformations)}
     for documents in found.values():
-        documents.sort(key=lambda each: (order[each.transformation], each.filename))
+        if len(documents) > 1:
+            documents.sort(key=lambda each: (order[each.transformation], each.filename))
     return found
-
-
-def _rows(
-    connection: Connection, relation: Relation, query: AnySelect, column: str, ids: Sequence[str]
-) -> Iterator[AnyRow]:
-    """Yield the rows of `query` whose `column` is one of `ids`."""
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        with reading(relation.name, mapped=relation.mapped):
-            rows = connection.execute(query.where(relation.equals_any(column, chunk))).all()
-        yield from rows
 
 
 def _unique(values: Iterable[str]) -> list[str]:
@@ -175,10 +178,10 @@ def _meta(relation: str, key: str, value: str | None) -> dict[str, Any]:
         raise _fault(f"{relation}.meta of {key!r} is not a JSON object") from None
 
 
-def _filled(relation: str, values: Mapping[str, Any], *names: str) -> None:
-    for name in names:
-        if values[name] is None:
-            raise _fault(f"{relation}.{name} is empty: {dict(values)!r}")
+def _empty(relation: str, row: AnyRow, *names: str) -> SourceError:
+    values = row._asdict()
+    name = next(name for name in names if values[name] is None)
+    return _fault(f"{relation}.{name} is empty: {values!r}")
 
 
 def _twice(column: str, value: str) -> SourceError:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import (
@@ -56,6 +56,7 @@ class Relation:
         columns: each column of the contract as it comes; NULL where the source has none.
         kinds: how a column's values are held: "text", "integer", "any" (SQLite) or "other".
         mapped: whether a person's SELECT yields it.
+        lookups: SELECTs that were made before (`source.lookup`).
     """
 
     name: str
@@ -63,6 +64,7 @@ class Relation:
     columns: Mapping[str, ColumnElement[Any]]
     kinds: Mapping[str, str]
     mapped: bool
+    lookups: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def text_of(self, name: str) -> ColumnElement[str | None]:
         """Return a column as text of the contract: NULL for empty; `suspended` as '0' or '1'."""
