@@ -465,6 +465,31 @@ def test_load_takes_many_messages_at_once(billing: Billing) -> None:
     assert contexts[1] is None
 
 
+@pytest.mark.parametrize("others", [0, 1, 2, 3, 7, 8, 9, 511, 512, 513])
+def test_load_finds_the_same_beside_any_number_of_others(billing: Billing, others: int) -> None:
+    (alone,) = load(billing, ("1", ["11", "10"]))
+
+    gone = [(f"gone{n}", [f"none{n}"]) for n in range(others)]
+    contexts = load(billing, *gone, ("1", ["11", "10"]))
+
+    assert contexts == [*[None] * others, alone]
+
+
+def test_load_tells_what_it_was_asked_for_before_from_what_it_is_asked_for(
+    billing: Billing,
+) -> None:
+    for names in (["pdf"], ["ubl"], ["ubl", "pdf"], ["pdf"]):
+        (context,) = load(billing, ("1", ["10"]), transformations=names)
+        assert [document.transformation for document in context.documents] == names
+    with billing.database.read(attach=True) as connection:
+        for key, found in (("invoice", 2), ("nobody's", 0), ("invoice", 2)):
+            (context,) = billing.source.load(
+                connection, [("1", ["10"])], key=key, transformations=[]
+            )
+            assert context
+            assert len(context.addresses) == found
+
+
 def test_load_refuses_an_invoice_that_comes_twice(database: Database) -> None:
     source = literal_source(database, invoices=f"{with_invoice()} UNION ALL {with_invoice()}")
     with (

@@ -75,6 +75,35 @@ def test_the_root_may_be_a_link_itself(root, tmp_path):
     assert load_document(document("2026/a.pdf"), tmp_path / "linked").content == PDF
 
 
+def test_a_relative_path_that_begins_like_the_root_is_below_it(root, monkeypatch):
+    monkeypatch.chdir(root.parent)
+    (root / "documents").mkdir()
+    (root / "documents" / "a.pdf").write_bytes(PDF + b" below")
+    (root / "a.pdf").write_bytes(PDF)
+
+    loaded = load_document(document("documents/a.pdf"), Path("documents"))
+
+    assert loaded.content == PDF + b" below"
+
+
+@pytest.mark.parametrize("path", ["./2026/a.pdf", "2026//a.pdf", "2026/../2026/a.pdf", ".a.pdf"])
+def test_a_path_may_be_written_in_a_roundabout_way(root, path):
+    (root / ".a.pdf").write_bytes(PDF)
+
+    check_document(document(path), root)
+    assert load_document(document(path), root).content == PDF
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
+def test_a_file_that_does_not_know_its_size_is_read_whole():
+    status = document("self/status", filename="a.txt", media_type="text/plain")
+
+    content = load_document(status, Path("/proc")).content
+
+    assert content.startswith(b"Name:")
+    assert content.endswith(b"\n")
+
+
 @pytest.mark.parametrize("path", ["../secret.pdf", "2026/../../secret.pdf", "", ".", "a\0.pdf"])
 def test_a_path_out_of_the_root_is_refused(root, path):
     assert finding(document(path), root) == "MR407"

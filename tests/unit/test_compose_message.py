@@ -300,6 +300,18 @@ def test_headers_as_meant_are_accepted():
         GOOD.replace(b"text/plain", b"text/plain\r\nContent-Disposition: inline"),
         GOOD.replace(b"7bit", b"7bit\r\n\r\n--=_1\r\nContent-Type: text/html"),
         GOOD.replace(b"From: b@us.test\r\n", b""),
+        GOOD.replace(b"\r\nTo", b"\r\nno field\r\nTo"),
+        GOOD.replace(b"\r\nTo", b"\r\n \r\nTo"),
+        GOOD.replace(b"7bit", b"7\0bit"),
+        GOOD.replace(b"x, y", b"x, \xff"),
+        GOOD.replace(b"x, y", b"y" * 1000),
+        GOOD.replace(b"; boundary", b";\r\n boundary").replace(b'boundary="=_1"', b"charset=utf-8"),
+        GOOD.replace(b'"=_1"', b'"=_1"; boundary="=_2"'),
+        GOOD.replace(b"text/plain", b"text/plain; boundary=x"),
+        GOOD.replace(b"<a@acme.test>", b"<a@acme.test>, a@acme.test"),
+        GOOD.removesuffix(b"--=_1--\r\n"),
+        GOOD.partition(b"\r\n\r\n")[0],
+        b"",
     ],
 )
 def test_headers_that_were_not_meant_never_leave(data):

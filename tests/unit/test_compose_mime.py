@@ -89,6 +89,20 @@ def test_a_boundary_in_the_text_is_avoided():
     ]
 
 
+def test_the_outer_boundary_in_a_text_is_avoided():
+    outer = parsed(write_message(HEAD, "t", "h", [PDF])).get_boundary()
+    assert outer
+
+    message = parsed(write_message(HEAD, f"x\n--{outer}\ny", "h", [PDF]))
+
+    assert message.get_boundary() != outer
+    assert shape(message) == (
+        "multipart/mixed",
+        ("multipart/alternative", "text/plain", "text/html"),
+        "application/pdf",
+    )
+
+
 def test_a_line_that_is_only_a_dot_or_begins_with_from_survives():
     body = ".\nFrom here\n..\n trailing  \n"
 

@@ -29,7 +29,7 @@ _FIELD_NAME: Final = re.compile(r"[!-9;-~]+")
 # what is plain to see: lower-case ASCII, no "xn--" and no other label with two hyphens in a row.
 _ORDINARY: Final = re.compile(
     r"(?=.{6,254}\Z)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@"
-    r"(?=.{4,253}\Z)(?:[a-z0-9](?:-?[a-z0-9]){0,31}\.)+([a-z]{2,32})"
+    r"(?:[a-z0-9](?:-?[a-z0-9]){0,31}\.)+([a-z]{2,32})"
 )
 _NOT_FOR_MAIL: Final = {name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES} - {"test"}
 
