@@ -47,6 +47,7 @@ def start(
     dry_run: DryRun = False,
     yes: options.Yes = False,
     wait: options.Wait = None,
+    distributed: options.Distributed = False,
     json: options.Json = False,
 ) -> None:
     """Plan a run, say what will be sent, ask, and send it."""
@@ -64,6 +65,7 @@ def start(
         once=once,
         yes=yes or (once and not is_interactive()),
         wait=sys.stdout.isatty() if wait is None else wait,
+        distributed=distributed,
     )
 
 
@@ -82,7 +84,8 @@ class _Start:
         self._planned: Plan | None = None
         self._yes = False
 
-    def run(self, *, once: bool, yes: bool, wait: bool) -> None:
+    def run(self, *, once: bool, yes: bool, wait: bool, distributed: bool) -> None:
+        from msgrun.cli.worker import tell_when_alone
         from msgrun.control.start import start as start_run
         from msgrun.ui.live import listening
 
@@ -95,8 +98,11 @@ class _Start:
                 confirm=self._confirm,
                 wait=wait,
                 once=once,
+                distributed=distributed,
                 listener=listener,
             )
+        if distributed and ending is not None:
+            tell_when_alone(self._workspace)
         if ending is None:
             self._declined()
         elif once and ending.code == ExitCode.DONE and not self._json and not is_interactive():

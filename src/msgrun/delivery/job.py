@@ -25,6 +25,8 @@ class Job:
         every: time between two permits; zero for no limit.
         deadline: how long a message is tried again, from its first deferral.
         wait: whether to wait for deferred messages here.
+        leaves: whether it leaves the last messages to the colleagues that hold them; else it
+            waits until they have gone.
     """
 
     database: Database
@@ -39,5 +41,6 @@ class Job:
     every: timedelta
     deadline: timedelta
     wait: bool
+    leaves: bool = False
     listener: Listener = ignore
     randomness: random.Random = field(default_factory=random.SystemRandom)
