@@ -111,10 +111,25 @@ class Drain:
             await floor.write(
                 lambda connection: workers.set_drained(connection, self._tables, self._job.token)
             )
+        if floor.halt.is_set():
+            await self._give_back()
         if not self._job.database.is_sqlite:
             await self._look_to_colleagues()
         if boot_seconds() >= self._next_beat:
             await self._show_life()
+
+    async def _give_back(self) -> None:
+        """Release what no sender has begun with: all of them may wait long for an answer."""
+        queue = self._floor.queue
+        waiting = [queue.get_nowait() for _ in range(queue.qsize())]
+        for each in waiting:
+            if each is None:
+                queue.put_nowait(each)
+        ids = [each.claim.id for each in waiting if each is not None]
+        if ids:
+            await self._floor.release(ids)
+            for key in ids:
+                self._floor.let_go(key)
 
     async def _look_to_colleagues(self) -> None:
         """Have them stop at once with a run that is paused; take over from those that died."""
