@@ -280,7 +280,7 @@ def _apply(
     review: Review,
     *,
     failed: bool,
-    distributed: bool,
+    distributed: bool = False,
 ) -> int | None:
     """Write what today's data says, make the deferred due, and take the run on or hand it over."""
     database = workspace.database
