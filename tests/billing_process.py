@@ -2,7 +2,8 @@
 
 Usage: billing_process.py CONFIG ACTION [--mutant NAME] [--lease SECONDS] [--busy SECONDS]
 [--patience SECONDS] [--journal truncate|wal] [--processes N], where ACTION is start, restart,
-stop, resolve-sent or resolve-resend (all that is in doubt). Prints one JSON object when it is done.
+stop, resolve-sent, resolve-resend (all that is in doubt), hand-over (start --distributed), worker
+or worker-until-idle. Prints one JSON object when it is done.
 """
 
 import argparse
@@ -24,11 +25,17 @@ from msgrun.control.restart import restart
 from msgrun.control.start import start
 from msgrun.control.stop import stop
 from msgrun.control.work import Ending
+from msgrun.control.worker import work
 from msgrun.delivery.floor import Floor
 from msgrun.errors import MsgrunError
 from msgrun.ledger import views, workers
 from msgrun.states import MessageState
 from msgrun.workspace import Workspace
+
+ACTIONS = (
+    "start", "restart", "stop", "resolve-sent", "resolve-resend", "hand-over", "worker",
+    "worker-until-idle",
+)  # fmt: skip
 
 
 def launch(
@@ -49,7 +56,8 @@ def launch(
 
     Args:
         folder: where `msgrun.toml` is.
-        action: "start", "restart", "stop", "resolve-sent" or "resolve-resend".
+        action: "start", "restart", "stop", "resolve-sent" or "resolve-resend", "hand-over",
+            "worker" or "worker-until-idle".
         failpoint: what MSGRUN_FAILPOINT says, e.g. "intent.committed=kill@3".
         mutant: a fault of `mutants.py` to plant in the process.
         lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
@@ -97,6 +105,7 @@ def _act(workspace: Workspace, action: str, processes: int | None) -> Ending | N
     return start(
         workspace, DEFINITION, selection, confirm=lambda _p, _c: True, wait=False,
         processes=processes,
+        distributed=action == "hand-over",
     )  # fmt: skip
 
 
@@ -114,6 +123,9 @@ def _answer(workspace: Workspace, action: str, processes: int | None) -> tuple[i
     try:
         if action.startswith("resolve"):
             return 0, {"resolved": _resolve(workspace, resend=action == "resolve-resend")}
+        if action.startswith("worker"):
+            done = work(workspace, poll=0.2, until_idle=action == "worker-until-idle")
+            return 0, {"runs": [each.run for each in done], "sent": sum(e.sent for e in done)}
         ending = _act(workspace, action, processes)
     except MsgrunError as error:
         return error.exit_code, {"error": error.code, "message": error.message}
@@ -126,9 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one action; return its exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
-    parser.add_argument(
-        "action", choices=["start", "restart", "stop", "resolve-sent", "resolve-resend"]
-    )
+    parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("--mutant")
     parser.add_argument("--lease", type=float)
     parser.add_argument("--busy", type=float)

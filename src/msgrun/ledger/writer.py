@@ -154,7 +154,8 @@ class Writer:
     def _bound_transactions(self, connection: Connection) -> None:
         """Have the server end a transaction in which this process freezes: its rows are locked."""
         if not self._database.is_sqlite:
-            milliseconds = round(workers.LEASE.total_seconds() * 1000)
+            # Well within a lease: others who wait for those rows show no sign of life either.
+            milliseconds = round(max(workers.LEASE.total_seconds() / 3, 1) * 1000)
             connection.exec_driver_sql(f"SET idle_in_transaction_session_timeout = {milliseconds}")
             connection.commit()
 
