@@ -10,9 +10,10 @@ from email.message import EmailMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letters_written import write_message
 from mime_texts import ADDRESSES, ATTACHMENTS, BODIES, HEADS, NAMES, PARTS, as_read
 from msgrun.compose import CONTROL
-from msgrun.compose.mime import Head, mailbox, write_message
+from msgrun.compose.mime import Head, mailbox
 from msgrun.model import Address
 
 thorough = settings(max_examples=200, deadline=None)

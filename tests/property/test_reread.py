@@ -7,8 +7,9 @@ from email.utils import getaddresses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from letters_written import write_message
 from mime_texts import PARTS
-from msgrun.compose.mime import Head, write_message
+from msgrun.compose.mime import Head
 from msgrun.compose.reread import ExpectedHeaders, verify_headers
 from msgrun.errors import ComposeError
 

@@ -10,9 +10,9 @@ import fast_mail_parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from letters_written import write_message
 from mime_texts import ATTACHMENTS, BODIES, FILENAMES, HEADS, PARTS, as_read
 from msgrun.compose.attachments import Attachment
-from msgrun.compose.mime import write_message
 
 thorough = settings(max_examples=200, deadline=None)
 

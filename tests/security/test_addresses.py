@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing_world import World, make_world
-from msgrun.compose.mime import Head, mailbox, write_message
+from letters_written import write_message
+from msgrun.compose.mime import Head, mailbox
 from msgrun.database import Database
 from msgrun.errors import ComposeError
 from msgrun.model import Address, Verdict

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from letters_written import write_message
 from msgrun.compose import FORGING
 from msgrun.compose.message import Recipe, compose
-from msgrun.compose.mime import Head, Mailbox, mailbox, write_message
+from msgrun.compose.mime import Head, Mailbox, mailbox
 from msgrun.compose.render import Renderer, TemplateSources
 from msgrun.errors import ComposeError
 from msgrun.model import Address, ComposedMessage, Customer, Document, Envelope, Invoice

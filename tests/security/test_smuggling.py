@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from msgrun.compose import mime
 from msgrun.compose.attachments import Attachment
-from msgrun.compose.mime import Head, Mailbox, write_message
+from msgrun.compose.lines import has_clean_lines, is_plain
+from msgrun.compose.mime import Head, Mailbox
 from msgrun.demo.sink import Sink
 from msgrun.model import ComposedMessage, Verdict
-from msgrun.transport.session import dot_stuffed, has_clean_lines
+from msgrun.transport.session import dot_stuffed
 from msgrun.transport.smtp import SmtpTransport
 from smtp.letters import Asked, envelope
 from smtp.letters import settings as server_settings
@@ -42,8 +44,9 @@ BODIES = st.lists(ODD, min_size=1, max_size=20).map("".join).filter(str.strip)
 
 def composed(text: str | None, html: str | None = None, content: bytes = b"") -> ComposedMessage:
     attached = [Attachment("a.bin", "application/octet-stream", content, "1")] if content else []
-    data = write_message(HEAD, text, html, attached)
-    return ComposedMessage(data, "0" * 64, HEAD.message_id, HEAD.date)
+    written = mime.write_message(HEAD, text, html, attached)
+    assert written.plain == is_plain(written.data)
+    return ComposedMessage(written.data, "0" * 64, HEAD.message_id, HEAD.date, written.plain)
 
 
 def as_read(body: str) -> str:

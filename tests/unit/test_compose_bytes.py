@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from letters_written import write_message
 from msgrun.compose.attachments import Attachment
-from msgrun.compose.mime import Head, Mailbox, write_message
+from msgrun.compose.mime import Head, Mailbox
 from msgrun.compose.parts import base64_lines
 
 DATE = datetime(2026, 11, 1, 7, tzinfo=UTC)

@@ -14,6 +14,7 @@ import pytest
 from msgrun.compose import message as message_module
 from msgrun.compose.attachments import Attachment
 from msgrun.compose.message import Recipe, compose
+from msgrun.compose.mime import Written
 from msgrun.compose.render import Renderer, TemplateSources
 from msgrun.compose.reread import ExpectedHeaders, verify_headers
 from msgrun.errors import ComposeError
@@ -163,8 +164,9 @@ def test_an_attachment_loaded_for_another_invoice_never_leaves(monkeypatch):
 def test_a_fault_of_the_writer_is_found_before_the_message_leaves(monkeypatch, meant, written):
     really_write = message_module.write_message
 
-    def faulty(*parts: Any) -> bytes:
-        return really_write(*parts).replace(meant, written, 1)
+    def faulty(*parts: Any) -> Written:
+        really = really_write(*parts)
+        return replace(really, data=really.data.replace(meant, written, 1))
 
     monkeypatch.setattr(message_module, "write_message", faulty)
 

@@ -8,8 +8,9 @@ from email.message import EmailMessage
 
 import pytest
 
+from letters_written import write_message
 from msgrun.compose.attachments import Attachment
-from msgrun.compose.mime import Head, Mailbox, mailbox, write_message
+from msgrun.compose.mime import Head, Mailbox, mailbox
 from msgrun.errors import ComposeError
 from msgrun.model import Address
 

@@ -84,10 +84,11 @@ def compose(
     loaded = [load_document(document, recipe.documents_root) for document in documents]
     _guard_attachments(context, documents, loaded)
     head = _head(recipe, context, rendered, to=head_to, message_id=message_id, date=date)
-    data = write_message(head, rendered.text, rendered.html, _distinct(loaded))
+    written = write_message(head, rendered.text, rendered.html, _distinct(loaded))
+    data = written.data
     verify_headers(data, _expected(head, rendered, len(loaded)))
     digest = hashlib.sha256(data).hexdigest()
-    return _envelope(recipe, head), ComposedMessage(data, digest, message_id, date)
+    return _envelope(recipe, head), ComposedMessage(data, digest, message_id, date, written.plain)
 
 
 def _leak(message: str) -> ComposeError:

@@ -16,6 +16,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 
 from msgrun.compose import CONTROL, FORGING
 from msgrun.compose.attachments import Attachment
+from msgrun.compose.lines import is_plain
 from msgrun.compose.parts import LINE, LONG, attachment_part, multipart, text_part
 from msgrun.errors import ComposeError
 from msgrun.model import Address
@@ -107,10 +108,22 @@ def _validated(address: str) -> str:
     return f"{valid.local_part}@{valid.ascii_domain}"
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A message as bytes.
+
+    Attributes:
+        plain: every line ends in CRLF, and none begins with a dot.
+    """
+
+    data: bytes
+    plain: bool
+
+
 def write_message(
     head: Head, text: str | None, html: str | None, attachments: Sequence[Attachment]
-) -> bytes:
-    """Return the whole message: CRLF only, 7-bit clean unless an address needs SMTPUTF8.
+) -> Written:
+    """Write the whole message: CRLF only, 7-bit clean unless an address needs SMTPUTF8.
 
     At least one of `text` and `html` is given. The same input makes the same bytes.
 
@@ -133,7 +146,8 @@ def write_message(
     pieces = content.pieces
     pieces[0] = b"".join([*header, pieces[0]])
     pieces.append(b"")  # the last line's end
-    return b"\r\n".join(pieces)
+    plain = is_plain(b"".join([*header, b"\r\n".join([*content.unencoded, b""])]))
+    return Written(b"\r\n".join(pieces), plain)
 
 
 def _header(head: Head) -> Iterator[bytes]:

@@ -34,11 +34,12 @@ class Part:
 
     Attributes:
         pieces: its bytes, each without its line end: joined by CRLF they are copied once.
-        searched: the pieces in which a boundary could occur: no encoded one has its "=_".
+        unencoded: the pieces that are not lines of base64, which have no "=_", no dot and no line
+            end in them.
     """
 
     pieces: list[bytes]
-    searched: Sequence[bytes]
+    unencoded: Sequence[bytes]
 
 
 def text_part(subtype: str, body: str) -> Part:
@@ -59,8 +60,9 @@ def text_part(subtype: str, body: str) -> Part:
     if encoding == "base64":
         return Part([fields, *base64_lines(data)], (fields,))
     if encoding == "quoted-printable":
-        return Part([fields, binascii.b2a_qp(data, istext=True)[:-2]], (fields,))
-    return Part([fields, data[:-2]], (fields, data))
+        data = binascii.b2a_qp(data, istext=True)
+    pieces = [fields, data[:-2]]
+    return Part(pieces, pieces)
 
 
 @lru_cache
@@ -117,20 +119,20 @@ def multipart(subtype: str, message_id: str, parts: Sequence[Part]) -> Part:
     opening = b"--" + boundary
     fields = f"Content-Type: multipart/{subtype};\r\n".encode("ascii")
     pieces = [fields + b' boundary="' + boundary + b'"\r\n']
-    searched = pieces.copy()
+    unencoded = pieces.copy()
     for part in parts:
         pieces += [opening, *part.pieces, b""]
-        searched += [opening, *part.searched]
+        unencoded += [opening, *part.unencoded]
     pieces.append(opening + b"--")
-    return Part(pieces, searched)
+    return Part(pieces, unencoded)
 
 
 def _boundary(subtype: str, message_id: str, parts: Sequence[Part]) -> bytes:
-    """Derive a boundary that occurs in no part; "=_" is in no encoded one (RFC 2045, 6.7)."""
+    """Derive a boundary that occurs in no part; "=_" is in no line of base64 (RFC 2045, 6.8)."""
     counter = 0
     while True:
         seed = f"{subtype} {counter} {message_id}".encode()
         boundary = b"=_" + hashlib.sha256(seed).hexdigest()[:32].encode("ascii")
-        if not any(boundary in piece for part in parts for piece in part.searched):
+        if not any(boundary in piece for part in parts for piece in part.unencoded):
             return boundary
         counter += 1

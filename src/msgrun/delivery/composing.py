@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,6 @@ from msgrun.ledger.context import context_of, context_text
 from msgrun.ledger.rows import Claim
 from msgrun.model import ComposedMessage, Envelope, MessageContext
 from msgrun.source import Source
-from msgrun.transport.session import is_plain
 from msgrun.workspace import Revision
 
 
@@ -152,7 +151,6 @@ def _compose_one(
     if claim.resend is not None and claim.resend.sha256 != message.sha256:
         other = ComposeError("MR507", "its bytes would differ from those that may have left")
         return Unsendable(claim, labels, other)
-    message = replace(message, plain=is_plain(message.data))
     return Ready(claim, labels, envelope, message, context_text(context))
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgrun.compose.lines import has_clean_lines
 from msgrun.failpoints import reach
 from msgrun.model import ComposedMessage, Envelope, Outcome, Refusal, Reply, Stage, Verdict
 from msgrun.transport.answers import classify, queue_id
@@ -258,17 +259,6 @@ def needs_smtputf8(envelope: Envelope) -> bool:
     """Whether the envelope can be said only with SMTPUTF8 (RFC 6531, 3.4)."""
     addresses = (envelope.sender, *envelope.recipients, *envelope.bcc)
     return envelope.smtputf8 or not all(address.isascii() for address in addresses)
-
-
-def has_clean_lines(data: bytes) -> bool:
-    """Whether every line ends in CRLF and nothing else looks like a line end."""
-    ends = data.count(b"\r\n")
-    return data.endswith(b"\r\n") and data.count(b"\r") == ends == data.count(b"\n")
-
-
-def is_plain(data: bytes) -> bool:
-    """Whether `data` may go on the wire as it is: clean lines, and no dot begins one."""
-    return has_clean_lines(data) and b"\n." not in data and not data.startswith(b".")
 
 
 def dot_stuffed(data: bytes) -> bytes:
