@@ -121,7 +121,7 @@ def test_dot_stuffing_can_be_undone_and_shows_no_end_of_data(pieces: list[bytes]
     "end", [end for end in ENDS if not has_clean_lines(end.encode() + b"\r\n")]
 )
 async def test_a_bare_cr_or_lf_never_leaves_whoever_made_it(end: str) -> None:
-    """The session's own fence: it does not trust the composer."""
+    """The session's own fence, for lines that nobody vouches for."""
     server = ScriptedServer()
     smuggled = replace(composed("x"), data=f"Subject: x\r\n\r\na{end}{INJECTED}\r\n".encode())
     async with server.running():
