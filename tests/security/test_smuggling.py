@@ -123,7 +123,8 @@ def test_dot_stuffing_can_be_undone_and_shows_no_end_of_data(pieces: list[bytes]
 async def test_a_bare_cr_or_lf_never_leaves_whoever_made_it(end: str) -> None:
     """The session's own fence, for lines that nobody vouches for."""
     server = ScriptedServer()
-    smuggled = replace(composed("x"), data=f"Subject: x\r\n\r\na{end}{INJECTED}\r\n".encode())
+    lines = f"Subject: x\r\n\r\na{end}{INJECTED}\r\n".encode()
+    smuggled = replace(composed("x"), data=lines, plain=is_plain(lines))
     async with server.running():
         transport = SmtpTransport(server_settings(server.port))
         asked = Asked()
