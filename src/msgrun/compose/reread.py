@@ -17,15 +17,18 @@ _TEXT: Final = r"[^\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029]"
 _FIELD: Final = re.compile(
     rf"([!-9;-~]+):({_TEXT}{{0,900}}(?:\r\n[ \t]+(?![ \t]){_TEXT}{{1,900}})*)\r\n"
 )
-_BOUNDARY: Final = re.compile(
-    r";[ \t\r\n]*boundary[ \t]*=[ \t]*"
-    r"(?:\"([\w'()+,./:=? -]{0,69}[\w'()+,./:=?-])\"|([\w'+.-]{1,70}))[ \t]*(?=;|\Z)",
+_MULTIPART: Final = re.compile(
+    r"[ \t]*multipart/[\w+.-]+;[ \t\r\n]*"
+    r"boundary=(?:\"([\w'()+,./:=? -]{0,69}[\w'()+,./:=?-])\"|([\w'+.-]{1,70}))",
     re.IGNORECASE | re.ASCII,
 )
 _ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _ADDRESS: Final = r"((?:[\w!#$%&'*+/=?^`{|}~.-]|[^\x00-\x9f])+@[0-9A-Za-z.-]+)"
-_PHRASE: Final = rf'(?:"(?:[^"\\]|\\.)*"|{_ATOM}(?:[ \t]+{_ATOM})*)'
-_MAILBOX: Final = re.compile(rf"[ \t]*(?:{_PHRASE}[ \t]*<{_ADDRESS}>|{_ADDRESS})[ \t]*", re.ASCII)
+_SPACE: Final = r"[ \t\r\n]"  # between tokens, where alone a line may be folded
+_PHRASE: Final = rf'(?:"(?:[^"\\\r\n]|\\[^\r\n])*"|{_ATOM}(?:{_SPACE}+{_ATOM})*)'
+_MAILBOX: Final = re.compile(
+    rf"{_SPACE}*(?:{_PHRASE}{_SPACE}*<{_ADDRESS}>|{_ADDRESS}){_SPACE}*", re.ASCII
+)
 _OFTEN: Final = 100  # bytes: so short are the blocks of bodies, which are alike in every message
 
 
@@ -121,20 +124,17 @@ def _boundary(types: list[str]) -> bytes:
     if len(types) > 1:
         raise _UnreadableError("a part has two types")
     kind = types[0].lower() if types else ""
-    mentioned = kind.count("boundary")
-    multipart = kind.lstrip().startswith("multipart/")
-    if not mentioned and not multipart:
+    if "multipart" not in kind and "boundary" not in kind:
         return b""
-    found = _BOUNDARY.findall(types[0])
-    if not multipart or mentioned != 1 or len(found) != 1:
+    found = _MULTIPART.fullmatch(types[0])
+    if found is None:
         raise _UnreadableError(f"it has no boundary, or an odd one: {types}")
-    quoted, token = found[0]
-    return bytes(quoted or token, "ascii")
+    return bytes(found[1] or found[2], "ascii")
 
 
 def _recipients(fields: tuple[str, ...]) -> list[str]:
     """Return the addresses in To, in order."""
-    value = ",".join(fields).replace("\r\n", "")
+    value = ",".join(fields)
     found, at = [], -1
     while at < len(value):
         mailbox = _MAILBOX.match(value, at + 1)
