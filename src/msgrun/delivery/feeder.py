@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -32,6 +33,8 @@ class Feeder:
         self._job = floor.job
         self._tables = floor.job.database.tables
         self._told_due: datetime | None = None
+        self._last_number = 0  # of those claimed
+        self._whole_look_at = 0.0  # of the boot clock
 
     async def feed(self) -> None:
         """Feed until nothing is left or a halt; then send the senders home."""
@@ -87,6 +90,8 @@ class Feeder:
         tries = 0
         # The writer's thread must not read what this one changes.
         held = frozenset(floor.held)
+        # What is pending again lies behind: looked for once a second, and before the end.
+        whole = boot_seconds() >= self._whole_look_at
 
         def work(connection: Connection) -> Sequence[tuple[Claim, float]]:
             nonlocal tries
@@ -98,8 +103,8 @@ class Feeder:
                     connection, self._tables, token=job.token, known=held, now=now
                 )
             tries += 1
-            messages.wake_deferred(connection, self._tables, job.run.id, now)
-            claims = messages.claim(
+            claim = partial(
+                messages.claim,
                 connection,
                 self._tables,
                 run_id=job.run.id,
@@ -111,11 +116,18 @@ class Feeder:
                 lease=workers.LEASE,
                 held=held,
             )
+            claims = () if whole else claim(after=self._last_number)
+            if not claims:
+                messages.wake_deferred(connection, self._tables, job.run.id, now)
+                claims = claim()
             return [(each, heard + (each.not_before - now).total_seconds()) for each in claims]
 
         claims = await floor.write(work)
         reach("claim.written")
+        if whole:
+            self._whole_look_at = boot_seconds() + _LOOK_AGAIN_SECONDS
         for claim, leaves_at in claims:
+            self._last_number = max(self._last_number, claim.number)
             floor.held.add(claim.id)
             floor.leaves_at[claim.id] = leaves_at
         return [claim for claim, _ in claims]

@@ -46,6 +46,7 @@ def claim(
     now: datetime,
     lease: timedelta,
     held: Collection[int] = (),
+    after: int = 0,
 ) -> Sequence[Claim]:
     """Take up to `wanted` pending messages of a run, each with a permit of the server's rate.
 
@@ -53,6 +54,11 @@ def claim(
     nobody would find its claims again. Nor what the worker still holds: its token is the
     same for all its claims, so that the end of one (a release made again because its COMMIT
     was in doubt) would undo the next, dot and all.
+
+    Args:
+        after: only messages whose number in the run is higher. While somebody reads an old state
+            of the database, PostgreSQL keeps what was pending in the index: a claim from the
+            start goes through all of it.
     """
     message, worker = tables.message, tables.worker
     # Locked, so that a take-over either sees these claims or is seen here.
@@ -65,6 +71,7 @@ def claim(
             .where(
                 message.c.run_id == run_id,
                 message.c.state == M.PENDING,
+                message.c.number > after,
                 message.c.id.not_in(held),
             )
             .order_by(message.c.number)
