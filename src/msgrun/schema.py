@@ -214,8 +214,7 @@ def _run_tables(make: "_Maker") -> dict[str, Table]:
         f"{make.prefix}run_one_live",
         run.c.definition,
         unique=True,
-        sqlite_where=text(f"status IN ({live})"),
-        postgresql_where=text(f"status IN ({live})"),
+        **make.where(f"status IN ({live})"),
     )
     revision = make(
         "run_revision",
@@ -322,8 +321,7 @@ def _message_tables(make: "_Maker", run: Table) -> dict[str, Table]:
         message_invoice.c.invoice,
         message_invoice.c.generation,
         unique=True,
-        sqlite_where=text("holds"),
-        postgresql_where=text("holds"),
+        **make.where("holds"),
     )
     attempt = make(
         "attempt",
@@ -344,6 +342,7 @@ class _Maker:
     """Names tables and their indexes for one database kind."""
 
     def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
         self.prefix = "msgrun_" if dialect == "sqlite" else ""
         schema = None if dialect == "sqlite" else "msgrun"
         naming = {
@@ -357,6 +356,13 @@ class _Maker:
 
     def __call__(self, name: str, *items: Any) -> Table:
         return Table(f"{self.prefix}{name}", self.metadata, *items)
+
+    def where(self, condition: str) -> dict[str, Any]:
+        """Return what makes an index a partial one.
+
+        Said for this kind of database alone: SQLAlchemy loads each kind that is named.
+        """
+        return {f"{self._dialect}_where": text(condition)}
 
 
 @cache

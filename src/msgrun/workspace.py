@@ -3,27 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
-from msgrun.compose.message import Recipe
-from msgrun.compose.mime import mailbox
-from msgrun.compose.render import Renderer, TemplateSources
 from msgrun.config import Config, DefinitionConfig, SenderConfig, ServerConfig, load_templates
 from msgrun.database import Database
 from msgrun.eligibility import Criteria
 from msgrun.errors import ComposeError, NotFoundError, PreflightError, UsageError
-from msgrun.ledger.journal import Journals
 from msgrun.ledger.rows import Frozen
 from msgrun.model import Address, Selection
 from msgrun.ratelimit import interval
 from msgrun.selection import parse_period
 from msgrun.source import Source
 from msgrun.suggest import did_you_mean, distance, nearest, plain
-from msgrun.transport.base import TransportFactory
-from msgrun.transport.server import ServerSettings
-from msgrun.transport.smtp import SmtpTransport
+
+if TYPE_CHECKING:  # composing and SMTP are slow to import, and most commands only look
+    from msgrun.compose.message import Recipe
+    from msgrun.compose.render import Renderer
+    from msgrun.ledger.journal import Journals
+    from msgrun.transport.base import TransportFactory
+    from msgrun.transport.server import ServerSettings
 
 _COMPARED: Final = 10_000  # customers compared with a mistyped code
 _RESEMBLING: Final = 2_000  # found by the database among more than those
@@ -42,8 +42,8 @@ class Revision:
         transformations: the documents that it attaches.
     """
 
-    recipe: Recipe
-    renderer: Renderer
+    recipe: "Recipe"
+    renderer: "Renderer"
     key: str
     transformations: tuple[str, ...]
 
@@ -64,8 +64,10 @@ class Workspace:
         return cls(config, database, Source(database, config.source.relations, root))
 
     @property
-    def journals(self) -> Journals:
+    def journals(self) -> "Journals":
         """Where this host keeps answers that the database cannot take."""
+        from msgrun.ledger.journal import Journals
+
         return Journals.of(self.database, self.config.path.parent)
 
     def freeze(self, name: str) -> Frozen:
@@ -205,12 +207,14 @@ class Workspace:
             )
         return name, server
 
-    def server_settings(self, name: str) -> ServerSettings:
+    def server_settings(self, name: str) -> "ServerSettings":
         """Return how to reach a configured server, its password read now.
 
         Raises:
             ConfigError: the password cannot be read.
         """
+        from msgrun.transport.server import ServerSettings
+
         server = self.config.servers[name]
         return ServerSettings(
             name=name,
@@ -228,8 +232,11 @@ class Workspace:
             ehlo=server.ehlo or None,
         )
 
-    def transport_of(self, frozen: Frozen, selection: Selection) -> TransportFactory:
+    def transport_of(self, frozen: Frozen, selection: Selection) -> "TransportFactory":
         """Return what opens one connection to the definition's server."""
+        from msgrun.compose.mime import mailbox
+        from msgrun.transport.smtp import SmtpTransport
+
         name, _ = self.server_of(frozen)
         settings = self.server_settings(name)
         redirect = selection.redirect_to
@@ -247,6 +254,9 @@ class Workspace:
         Raises:
             PreflightError: from key unknown (MR202), or a template does not compile (MR301).
         """
+        from msgrun.compose.message import Recipe
+        from msgrun.compose.render import Renderer, TemplateSources
+
         sender, definition = self.sender_of(frozen), frozen.definition
         sources = {part: text for part, (_, text) in frozen.templates.items()}
         names = {part: name for part, (name, _) in frozen.templates.items()}

@@ -74,12 +74,13 @@ class Book:
         token: int | None = None,
         every: timedelta = timedelta(0),
         now: datetime = NOW,
+        after: int = 0,
     ) -> Sequence[Claim]:
         with self.database.write() as connection:
             return messages.claim(
                 connection, self.tables, run_id=self.run.id, server="default",
                 token=token or self.token, wanted=wanted, every=every, now=now,
-                lease=workers.LEASE,
+                lease=workers.LEASE, after=after,
             )  # fmt: skip
 
     def intend(self, key: int, *, token: int | None = None, now: datetime = NOW) -> bool:

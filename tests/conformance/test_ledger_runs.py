@@ -30,6 +30,15 @@ def book(database: Database) -> Book:
     return Book(database)
 
 
+# What is claimed.
+
+
+def test_a_claim_takes_the_lowest_numbers_above_the_one_it_is_given(book: Book) -> None:
+    book.add(*[M.PENDING] * 5)
+    assert [claim.number for claim in book.claim(2, after=2)] == [3, 4]
+    assert [claim.number for claim in book.claim(2)] == [1, 2]
+
+
 # Permits.
 
 

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 
 import typer
 
@@ -38,10 +38,12 @@ from msgrun.errors import ExitCode, MsgrunError, UsageError
 # click's UsageError, wherever this version of typer keeps it.
 _BadUsage = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
+_COMPLETING: Final = "_MSGRUN_COMPLETE"
+"""What the script of `--show-completion` sets when it asks for words."""
+
 app = typer.Typer(
     name="msgrun",
     help="Run and diagnose message runs: the bulk e-mailing of invoices.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -124,6 +126,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Not app(): that has exits of its own for broken pipes and interrupts.
         command = typer.main.get_command(app)
+        if _COMPLETING in os.environ:  # a shell asks for words, or for its script
+            command.main(list(arguments), prog_name="msgrun", standalone_mode=False)
         with command.make_context("msgrun", list(arguments), obj=invocation) as context:
             command.invoke(context)
     except typer.Exit as leaving:

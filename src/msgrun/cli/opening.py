@@ -11,6 +11,7 @@ from msgrun.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from msgrun.control.work import Ending
+    from msgrun.database import Database
     from msgrun.ui.text import Printer
     from msgrun.workspace import Workspace
 
@@ -43,6 +44,22 @@ def open_workspace(ctx: typer.Context) -> "Workspace":
     workspace = Workspace.of(load_config(ctx.ensure_object(Invocation).config))
     workspace.database.ensure()
     return workspace
+
+
+def open_database(ctx: typer.Context) -> "Database":
+    """Open configuration and database alone, for commands that only look at runs: it is quicker.
+
+    Raises:
+        ConfigError: there is no configuration, or it has faults.
+        DatabaseError: the database cannot be used.
+    """
+    from msgrun.config import load_config
+    from msgrun.database import Database
+
+    config = load_config(ctx.ensure_object(Invocation).config)
+    database = Database(config.database_url(), config.attach_paths())
+    database.ensure()
+    return database
 
 
 def readable_workspace(invocation: Invocation) -> "Workspace | ConfigError":

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from msgrun.cli import options
-from msgrun.cli.opening import open_workspace, printer_for
+from msgrun.cli.opening import open_database, printer_for
 
 
 def show(ctx: typer.Context, run: options.Run = "last", json: options.Json = False) -> None:
@@ -14,17 +14,19 @@ def show(ctx: typer.Context, run: options.Run = "last", json: options.Json = Fal
     from msgrun.ledger.views import summarize
     from msgrun.ledger.workers import live_workers
     from msgrun.states import LIVE
-    from msgrun.ui import json as documents
-    from msgrun.ui.summary import print_run
 
-    database = open_workspace(ctx).database
+    database = open_database(ctx)
     with database.read() as connection, connection.begin():
         found = find_run(connection, database.tables, run)
         summary = summarize(connection, database.tables, found)
         alive = live_workers(connection, database, found.id, found.definition)
     if json:
-        documents.write(documents.run_document(summary), sys.stdout)
+        from msgrun.ui.json import run_document, write
+
+        write(run_document(summary), sys.stdout)
     else:
+        from msgrun.ui.summary import print_run
+
         printer = printer_for(json=False)
         print_run(printer, summary)
         if found.distributed and found.status in LIVE and not alive:

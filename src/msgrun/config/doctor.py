@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from msgrun.catalogue import CATALOGUE
 from msgrun.config.sections import Section, Text, Words
 from msgrun.suggest import did_you_mean
 
@@ -18,6 +17,8 @@ NEVER_SUPPRESSED: Final = frozenset(
 
 
 def _code(text: str) -> str:
+    from msgrun.catalogue import CATALOGUE  # asked only where something is suppressed
+
     if text in CATALOGUE and text not in NEVER_SUPPRESSED:
         return text
     if text in NEVER_SUPPRESSED:

@@ -140,7 +140,10 @@ PeriodText = Annotated[str, AfterValidator(_period)]
 class Section(BaseModel):
     """A table of `msgrun.toml`: frozen, and every unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Built when first asked for: the whole configuration needs no section's own validator.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class DatabaseConfig(Section):

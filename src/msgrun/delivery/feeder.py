@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -26,7 +27,6 @@ LEAST_AHEAD: Final = 120
 """Messages held at least, so that few connections do not make a commit of every claim."""
 
 _AHEAD_BYTES: Final = 32 * 1024 * 1024  # of composed messages that wait, about
-_WAKE_SECONDS: Final = 0.5  # between two looks for deferred messages whose time has come
 _BATCH: Final = 48  # messages composed at a time: the first of them leaves when the last is made
 
 
@@ -40,8 +40,9 @@ class Feeder:
         self._told_due: datetime | None = None
         self._most_ahead = max(6 * self._job.connections, LEAST_AHEAD)
         self._ahead = self._most_ahead
-        self._next_wake = 0.0
         self._idle: asyncio.Queue[Composer] = asyncio.Queue()
+        self._last_number = 0  # of those claimed
+        self._whole_look_at = 0.0  # of the boot clock
 
     async def feed(self) -> None:
         """Feed until nothing is left or a halt; then send the senders home."""
@@ -115,6 +116,8 @@ class Feeder:
         tries = 0
         # The writer's thread must not read what this one changes.
         held = frozenset(floor.held)
+        # What is pending again lies behind: looked for once a second, and before the end.
+        whole = boot_seconds() >= self._whole_look_at
 
         def work(connection: Connection) -> Sequence[tuple[Claim, float]]:
             nonlocal tries
@@ -126,10 +129,8 @@ class Feeder:
                     connection, self._tables, token=job.token, known=held, now=now
                 )
             tries += 1
-            if boot_seconds() >= self._next_wake:
-                messages.wake_deferred(connection, self._tables, job.run.id, now)
-                self._next_wake = boot_seconds() + _WAKE_SECONDS
-            claims = messages.claim(
+            claim = partial(
+                messages.claim,
                 connection,
                 self._tables,
                 run_id=job.run.id,
@@ -141,11 +142,18 @@ class Feeder:
                 lease=workers.LEASE,
                 held=held,
             )
+            claims = () if whole else claim(after=self._last_number)
+            if not claims:
+                messages.wake_deferred(connection, self._tables, job.run.id, now)
+                claims = claim()
             return [(each, heard + (each.not_before - now).total_seconds()) for each in claims]
 
         claims = await floor.write(work)
         reach("claim.written")
+        if whole:
+            self._whole_look_at = boot_seconds() + _LOOK_AGAIN_SECONDS
         for claim, leaves_at in claims:
+            self._last_number = max(self._last_number, claim.number)
             floor.held[claim.id] = leaves_at
         return [claim for claim, _ in claims]
 

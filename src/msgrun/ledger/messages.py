@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Text,
     Update,
     bindparam,
@@ -50,6 +51,7 @@ def claim(
     now: datetime,
     lease: timedelta,
     held: Collection[int] = (),
+    after: int = 0,
 ) -> Sequence[Claim]:
     """Take up to `wanted` pending messages of a run, each with a permit of the server's rate.
 
@@ -57,6 +59,11 @@ def claim(
     nobody would find its claims again. Nor what the worker still holds: its token is the
     same for all its claims, so that the end of one (a release made again because its COMMIT
     was in doubt) would undo the next, dot and all.
+
+    Args:
+        after: only messages whose number in the run is higher. While somebody reads an old state
+            of the database, PostgreSQL keeps what was pending in the index: a claim from the
+            start goes through all of it.
     """
     message, worker = tables.message, tables.worker
     # Locked, so that a take-over either sees these claims or is seen here.
@@ -64,11 +71,7 @@ def claim(
     if connection.execute(alive.with_for_update(read=True)).first() is None:
         return []
     pending = connection.execute(
-        select(message.c.id)
-        .where(message.c.run_id == run_id, message.c.state == M.PENDING)
-        .order_by(message.c.number)
-        .limit(wanted)
-        .with_for_update(skip_locked=True)
+        _pending(tables, run_id, after).limit(wanted).with_for_update(skip_locked=True)
     )
     ids = [key for key in pending.scalars() if key not in held]
     if not ids:
@@ -88,6 +91,19 @@ def claim(
         Claim.of(row, invoices[key], taken[key])
         for key, row in sorted(claimed.items(), key=lambda item: item[1]["number"])
     ]
+
+
+def _pending(tables: Tables, run_id: int, after: int) -> Select[Any]:
+    """Return the ids of pending messages in the order of their numbers."""
+    message = tables.message
+    ids = select(message.c.id).where(message.c.run_id == run_id)
+    if after:
+        found = ids.where(message.c.state == M.PENDING, message.c.number > after)
+        return found.order_by(message.c.number)
+    # By `between` and this order, PostgreSQL can use the index by state alone: the one by number
+    # would have it walk past all that was sent before.
+    found = ids.where(message.c.state.between(M.PENDING, M.PENDING))
+    return found.order_by(message.c.state, message.c.number)
 
 
 def invoices_of(

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from msgrun.ratelimit import permits
 from msgrun.schema import Tables
@@ -50,5 +49,8 @@ def closed_until(
 
 
 def _insert(connection: Connection, tables: Tables, name: str, **values: Any) -> Any:
-    make = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return make.insert(tables.server).values(name=name, **values)
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert(tables.server).values(name=name, **values)

@@ -8,7 +8,6 @@ from typing import Final
 from sqlalchemy import Connection, Text, delete, exists, func, insert, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
-from msgrun.eligibility import Criteria
 from msgrun.errors import AlreadyRunningError
 from msgrun.ledger.messages import hold
 from msgrun.ledger.rows import Frozen
@@ -18,6 +17,8 @@ from msgrun.planning.scope import message_id
 from msgrun.states import MessageState, sources_of
 
 M = MessageState
+
+_CHUNK: Final = 10_000  # messages named in one statement
 
 _OF_THE_LAST_TRY: Final = (
     "reason", "detail", "date", "sha256", "size", "context", "doubted_at", "due_at",
@@ -39,8 +40,7 @@ class Amendment:
         blocked = self._review.exclusions(rows.c.state.in_(WAITING_STATES))
         for key, group in groupby(blocked, key=lambda each: each.message_id):
             self._exclude(key, list(group), now)
-        for change in self._review.address_changes():
-            self._readdress([change.message_id], self._review.waiting[change.revision])
+        self._readdress()
 
     def _exclude(self, key: int, gone: list[Exclusion], now: datetime) -> None:
         """Skip a message, or let the excluded invoices of a collated one leave it."""
@@ -63,14 +63,30 @@ class Amendment:
             .values(state=M.SKIPPED, reason=each.reason, detail=None, due_at=None, updated_at=now)
         )
 
-    def _readdress(self, messages: Sequence[int], criteria: Criteria) -> None:
-        message, current = self._tables.message, self._review.recipients(criteria)
-        addresses = select(current.c.recipients).where(current.c.customer == message.c.customer)
-        for key in messages:
+    def _readdress(self) -> None:
+        """Let unsent messages go to their customers' addresses of now."""
+        message, rows = self._tables.message, self._review.rows
+        changed = self._review.readdressed().order_by(None).subquery("changed")
+        now = select(func.min(rows.c.recipients)).where(
+            rows.c.message_id == message.c.id, rows.c.reason.is_(None)
+        )
+        self._connection.execute(
+            update(message)
+            .where(message.c.id.in_(select(changed.c.id)))
+            .values(recipients=type_coerce(now.scalar_subquery(), Text))
+        )
+
+    def _address(self, messages: Sequence[int]) -> None:
+        """Address messages that are tried again."""
+        message, rows = self._tables.message, self._review.rows
+        theirs = select(func.min(rows.c.recipients)).where(
+            rows.c.customer == message.c.customer, rows.c.state.in_(FAILED_STATES)
+        )
+        for start in range(0, len(messages), _CHUNK):
             self._connection.execute(
                 update(message)
-                .where(message.c.id == key)
-                .values(recipients=type_coerce(addresses.scalar_subquery(), Text))
+                .where(message.c.id.in_(messages[start : start + _CHUNK]))
+                .values(recipients=type_coerce(theirs.scalar_subquery(), Text))
             )
 
     def revive(self, frozen: Frozen, now: datetime, domain: str) -> None:
@@ -101,10 +117,11 @@ class Amendment:
         customer = func.coalesce(now_of.scalar_subquery(), message.c.customer)
         cleared = dict.fromkeys(_OF_THE_LAST_TRY)
         try:
-            for key in revived:
+            for start in range(0, len(revived), _CHUNK):
+                chosen = message.c.id.in_(revived[start : start + _CHUNK])
                 connection.execute(
                     update(message)
-                    .where(message.c.id == key, message.c.state.in_((*FAILED_STATES, M.PENDING)))
+                    .where(chosen, message.c.state.in_((*FAILED_STATES, M.PENDING)))
                     .values(state=M.PENDING, revision=revision, message_id=renewed,
                             customer=customer, updated_at=now, **cleared)
                 )  # fmt: skip
@@ -114,7 +131,7 @@ class Amendment:
                 f"another run of '{frozen.name}' holds an invoice of run {self._review.run.id}",
                 "`msgrun runs` lists them",
             ) from error
-        self._readdress(revived, self._review.failed)
+        self._address(revived)
 
     def _bundle(self, revived: Sequence[int], now: datetime) -> list[int]:
         """Join a customer's skipped invoices in one new message; what was tried stays itself."""

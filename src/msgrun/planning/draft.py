@@ -1,6 +1,8 @@
 """A planned run that is not written yet: figures, samples, and one transaction to make it real."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +12,11 @@ from typing import Final, TypeVar
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
+    FromClause,
     Integer,
-    Numeric,
     case,
-    cast,
     func,
     insert,
     literal,
@@ -27,26 +29,25 @@ from msgrun.database import Database, detach_files
 from msgrun.eligibility import Criteria
 from msgrun.errors import AlreadyRunningError
 from msgrun.failpoints import reach
-from msgrun.ledger.rows import Frozen, RunRow
+from msgrun.ledger.rows import Frozen, RunRow, addresses_of
 from msgrun.ledger.runs import create_run
 from msgrun.model import CONCEPT, MessageContext, Selection
+from msgrun.planning.room import give_room, one_moment
 from msgrun.planning.scope import (
-    eligible_messages,
+    MONEY,
+    eligible_rows,
     fill_scope,
     message_id,
     numbered,
     recheck_guard,
-    recipients_of,
 )
-from msgrun.source import Snapshot, Source
+from msgrun.source import Live, Narrowing, Source
 from msgrun.states import MessageState
 
 T = TypeVar("T")
 
 EXAMPLES: Final = 20
 """So many skipped invoices are named for each reason."""
-
-_MONEY: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +96,22 @@ class Draft:
         self._source = source
         self._frozen = frozen
         self._criteria = criteria
-        self._snapshot: Snapshot = source.snapshot(
-            connection,
-            period=criteria.selection.period,
-            customers=criteria.selection.customers or None,
-        )
-        with connection.begin():
+        self._collate = bool(frozen.definition["collate"])
+        selection = criteria.selection
+        meant = Narrowing(period=selection.period, customers=selection.customers or None)
+        give_room(connection)
+        self._facts: Live = source.live(connection, meant)
+        with one_moment(connection):
+            self._facts.check(connection)
             self._scope = fill_scope(
-                connection,
-                self._snapshot,
-                database.tables,
-                criteria,
-                collate=bool(frozen.definition["collate"]),
+                connection, self._facts, database.tables, criteria, collate=self._collate
             )
-        with connection.begin():
             self.plan = self._figures()
 
     def sample(self, count: int) -> list[tuple[str, MessageContext | None]]:
         """Return the first messages as (customer, context), as the source has them now."""
         with self._connection.begin():
-            rows = self._connection.execute(eligible_messages(self._scope, count)).all()
+            rows = eligible_rows(self._connection, self._scope, count, collate=self._collate)
             wanted = [
                 (customer, [row.invoice for row in group])
                 for (customer, _), group in groupby(rows, key=lambda row: (row[0], row[1]))
@@ -129,14 +126,11 @@ class Draft:
 
     def addresses(self) -> list[str]:
         """Return the address of each recipient of the messages that would be sent."""
-        scope, address = self._scope, self._snapshot.addresses
-        messages = (
-            select(scope.c.customer, scope.c.bundle)
-            .where(scope.c.reason.is_(None))
-            .distinct()
-            .subquery("messages")
+        scope, address = self._scope, self._facts.addresses
+        customers = select(scope.c.customer).where(scope.c.reason.is_(None)).distinct().subquery()
+        wanted = select(address.c.address).join(
+            customers, customers.c.customer == address.c.customer
         )
-        wanted = select(address.c.address).join(messages, messages.c.customer == address.c.customer)
         with self._connection.begin():
             return list(
                 self._connection.scalars(
@@ -182,28 +176,20 @@ class Draft:
         self, connection: Connection, run: RunRow, now: datetime, domain: str
     ) -> None:
         message = self._database.tables.message
-        rows = numbered(self._scope)
-        addressed = recipients_of(
-            self._snapshot, self._criteria.recipient_key, connection.dialect.name
-        )
-        grouped = (
-            select(rows.c.number, rows.c.customer, func.min(rows.c.reason).label("reason"))
-            .group_by(rows.c.number, rows.c.customer)
-            .subquery("grouped")
-        )
-        sendable = grouped.c.reason.is_(None)
+        rows = numbered(self._scope, collate=self._collate)
+        sendable = rows.c.reason.is_(None)
         columns = {
             message.c.run_id: literal(run.id, BigInteger),
-            message.c.number: grouped.c.number,
+            message.c.number: rows.c.number,
             message.c.revision: literal(1, Integer),
-            message.c.customer: grouped.c.customer,
-            message.c.recipients: func.coalesce(addressed.c.recipients, "[]"),
+            message.c.customer: rows.c.customer,
+            message.c.recipients: func.coalesce(rows.c.recipients, "[]"),
             message.c.state: case(
                 (sendable, MessageState.PENDING.value), else_=MessageState.SKIPPED.value
             ),
-            message.c.reason: grouped.c.reason,
+            message.c.reason: rows.c.reason,
             message.c.message_id: case(
-                (sendable, message_id(run.uid, grouped.c.number, domain)), else_=null()
+                (sendable, message_id(run.uid, rows.c.number, domain)), else_=null()
             ),
             message.c.attempts: literal(0, Integer),
             message.c.updated_at: literal(now, message.c.updated_at.type),
@@ -211,99 +197,113 @@ class Draft:
         connection.execute(
             insert(message).from_select(
                 list(columns),
-                select(*columns.values())
-                .select_from(
-                    grouped.outerjoin(addressed, addressed.c.customer == grouped.c.customer)
-                )
-                .order_by(grouped.c.number),
+                select(*columns.values()).where(rows.c.first).order_by(rows.c.number),
             )
         )
         self._insert_links(connection, run)
 
     def _insert_links(self, connection: Connection, run: RunRow) -> None:
         message, link = self._database.tables.message, self._database.tables.message_invoice
-        rows = numbered(self._scope)
+        rows = numbered(self._scope, collate=self._collate)
         guarded = self._criteria.selection.redirect_to is None
-        before = select(func.max(link.c.generation)).where(
-            link.c.definition == self._frozen.name,
-            link.c.invoice == rows.c.invoice,
-            link.c.holds,
-        )
-        generation = func.coalesce(before.scalar_subquery(), 0) + 1
+        matching = (message.c.run_id == run.id) & (message.c.number == rows.c.number)
+        joined: FromClause = rows.join(message, matching)
+        generation: ColumnElement[int] = literal(1, Integer)
+        if guarded and self._criteria.selection.resend:
+            # A join: asked for each row, PostgreSQL would search all that this statement writes.
+            before = (
+                select(link.c.invoice, func.max(link.c.generation).label("last"))
+                .where(link.c.definition == self._frozen.name, link.c.holds)
+                .group_by(link.c.invoice)
+                .subquery("before")
+            )
+            joined = joined.outerjoin(before, before.c.invoice == rows.c.invoice)
+            generation = func.coalesce(before.c.last, 0) + 1
         columns = {
             link.c.message_id: message.c.id,
             link.c.invoice: rows.c.invoice,
             link.c.definition: literal(self._frozen.name),
-            link.c.generation: generation if guarded else literal(1, Integer),
+            link.c.generation: generation,
             link.c.holds: rows.c.reason.is_(None) if guarded else literal(False),
         }
-        matching = (message.c.run_id == run.id) & (message.c.number == rows.c.number)
+        if not self._database.is_sqlite:
+            # It has no figures of the rows just written, and takes them for very few.
+            connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
         connection.execute(
             insert(link).from_select(
-                list(columns), select(*columns.values()).select_from(rows.join(message, matching))
+                list(columns),
+                select(*columns.values()).select_from(joined).order_by(rows.c.place),
             )
         )
 
     def _figures(self) -> Plan:
         connection, scope = self._connection, self._scope
-        reasons = connection.execute(
-            select(scope.c.reason, func.count()).group_by(scope.c.reason).order_by(scope.c.reason)
+        groups = connection.execute(
+            select(
+                scope.c.reason, scope.c.currency, func.count(), func.sum(scope.c.amount)
+            ).group_by(scope.c.reason, scope.c.currency)
         ).all()
-        skipped = {reason: number for reason, number in reasons if reason is not None}
-        bundles = select(scope.c.customer, scope.c.bundle).where(scope.c.reason.is_(None))
-        messages = connection.execute(
-            select(func.count()).select_from(bundles.distinct().subquery())
-        ).scalar_one()
+        invoices = Counter[str | None]()
+        amounts = Counter[str]()
+        for reason, currency, number, amount in groups:
+            invoices[reason] += number
+            if reason is None and amount is not None:
+                amounts[currency or ""] += int(amount)
+        skipped = {code: invoices[code] for code in sorted(filter(None, invoices))}
         return Plan(
             definition=self._frozen.name,
             selection=self._criteria.selection,
-            in_scope=sum(number for _, number in reasons),
-            invoices=sum(number for reason, number in reasons if reason is None),
-            messages=messages,
+            in_scope=invoices.total(),
+            invoices=invoices[None],
+            messages=self._count_messages() if self._collate else invoices[None],
             skipped=skipped,
-            examples={code: self._examples(code) for code in skipped},
-            totals=self._totals(),
+            examples=self._examples(skipped),
+            totals={name: Decimal(amounts[name]) / MONEY for name in sorted(amounts)},
             held_by=self._holders() if "MR126" in skipped else (),
             ends=self._ends(),
         )
 
+    def _count_messages(self) -> int:
+        """Count the messages of a collated run: one for each customer."""
+        scope = self._scope
+        customers = select(scope.c.customer).where(scope.c.reason.is_(None)).distinct()
+        found: int = self._connection.execute(
+            select(func.count()).select_from(customers.subquery())
+        ).scalar_one()
+        return found
+
     def _ends(self) -> list[tuple[str, list[str]]]:
-        scope, addresses = self._scope, self._snapshot.addresses
-        customers = select(func.min(scope.c.customer), func.max(scope.c.customer))
-        first, last = self._connection.execute(customers.where(scope.c.reason.is_(None))).one()
-        ends = []
-        for customer in dict.fromkeys(each for each in (first, last) if each is not None):
-            found = select(addresses.c.address).where(
-                addresses.c.customer == customer, addresses.c.key == self._criteria.recipient_key
-            )
-            texts = self._connection.execute(found.order_by(addresses.c.address)).scalars()
-            ends.append((customer, list(texts)))
-        return ends
+        scope = self._scope
+        sendable = select(scope.c.customer, scope.c.recipients).where(scope.c.reason.is_(None))
+        ends: dict[str, list[str]] = {}
+        for order in (scope.c.place, scope.c.place.desc()):
+            row = self._connection.execute(sendable.order_by(order).limit(1)).first()
+            if row is not None:
+                ends[row.customer] = [each.address for each in addresses_of(json.loads(row[1]))]
+        return list(ends.items())
 
-    def _examples(self, code: str) -> list[tuple[str, str]]:
-        scope, invoice = self._scope, self._snapshot.invoices
+    def _examples(self, codes: Collection[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return the first few skipped invoices of each reason, in one look at all of them."""
+        if not codes:
+            return {}
+        scope, invoice = self._scope, self._facts.invoices
+        place = func.row_number().over(partition_by=scope.c.reason, order_by=scope.c.place)
+        ranked = (
+            select(scope.c.reason, scope.c.place, scope.c.customer, scope.c.invoice,
+                   place.label("rank"))
+            .where(scope.c.reason.is_not(None))
+            .subquery("ranked")
+        )  # fmt: skip
+        first = select(ranked).where(ranked.c.rank <= EXAMPLES).subquery("first")
         rows = self._connection.execute(
-            select(scope.c.customer, invoice.c.number)
-            .join(invoice, invoice.c.id == scope.c.invoice)
-            .where(scope.c.reason == code)
-            .order_by(scope.c.customer, scope.c.invoice)
-            .limit(EXAMPLES)
+            select(first.c.reason, first.c.customer, invoice.c.number)
+            .join(invoice, invoice.c.id == first.c.invoice)
+            .order_by(first.c.place)
         )
-        return [(customer, number or CONCEPT) for customer, number in rows]
-
-    def _totals(self) -> dict[str, Decimal]:
-        scope, invoice = self._scope, self._snapshot.invoices
-        # Whole ten-thousandths add up exactly on SQLite, which has no decimals.
-        total = func.round(cast(invoice.c.total, Numeric(20, 4)) * _MONEY)
-        currency = func.coalesce(invoice.c.currency, "")
-        rows = self._connection.execute(
-            select(currency, func.sum(cast(total, BigInteger)))
-            .select_from(scope.join(invoice, invoice.c.id == scope.c.invoice))
-            .where(scope.c.reason.is_(None), invoice.c.total.is_not(None))
-            .group_by(currency)
-            .order_by(currency)
-        )
-        return {name: Decimal(int(amount)) / _MONEY for name, amount in rows}
+        found: dict[str, list[tuple[str, str]]] = {code: [] for code in codes}
+        for code, customer, number in rows:
+            found[code].append((customer, number or CONCEPT))
+        return found
 
     def _holders(self) -> list[int]:
         tables, scope = self._database.tables, self._scope

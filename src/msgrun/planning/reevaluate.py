@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Select,
-    Subquery,
     Table,
     Text,
     case,
@@ -24,16 +23,17 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.schema import CreateTable, DropTable
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from msgrun.database import Database, detach_files
 from msgrun.eligibility import LIMIT_CODE, Criteria
 from msgrun.errors import AlreadyRunningError
 from msgrun.ledger.rows import RunRow, addresses_of
 from msgrun.model import Address
-from msgrun.planning.scope import fill_scope, recipients_of, scope_table
+from msgrun.planning.room import give_room, one_moment
+from msgrun.planning.scope import fill_scope, scope_table
 from msgrun.schema import BigId
-from msgrun.source import Snapshot, Source
+from msgrun.source import Live, Narrowing, Source
 from msgrun.states import NOT_SENT, MessageState
 
 M = MessageState
@@ -107,10 +107,11 @@ class Review:
         states = WAITING_STATES if failed is None else (*WAITING_STATES, *FAILED_STATES)
         with connection.begin():
             self._seen = self._last_event()
-            invoices = self._invoices(states)
             revisions = self._waiting_revisions()
-        self._snapshot: Snapshot = source.snapshot(connection, invoices=invoices)
-        with connection.begin():
+        give_room(connection)
+        self._facts: Live = source.live(connection, Narrowing(invoices=self._invoices(states)))
+        with one_moment(connection):
+            self._facts.check(connection)
             self.rows = self._make_rows()
             for number in revisions:
                 self._fill_rows(waiting[number], WAITING_STATES, revision=number)
@@ -125,14 +126,13 @@ class Review:
         ).scalar_one()
         return last
 
-    def _invoices(self, states: Collection[MessageState]) -> list[str]:
+    def _invoices(self, states: Collection[MessageState]) -> Select[Any]:
         message, link = self.database.tables.message, self.database.tables.message_invoice
-        rows = self.connection.execute(
+        return (
             select(link.c.invoice)
             .join(message, message.c.id == link.c.message_id)
             .where(message.c.run_id == self.run.id, message.c.state.in_(states))
         )
-        return list(rows.scalars())
 
     def _waiting_revisions(self) -> list[int]:
         """Return the revisions of the definition that unsent messages go by."""
@@ -149,17 +149,20 @@ class Review:
         """Make the TEMP table that holds message, invoice and the rules' answer side by side."""
         rows = Table(
             "msgrun_review", MetaData(),
-            Column("message_id", BigId, nullable=False),
+            Column("message_id", BigId, nullable=False, index=True),
             Column("invoice", Text, primary_key=True),
-            Column("customer", Text, nullable=False),
+            Column("customer", Text, nullable=False, index=True),
             Column("state", Text, nullable=False),
             Column("before", Text),
             Column("reason", Text),
             Column("revision", Integer, nullable=False),
+            Column("recipients", Text),  # JSON, as the ledger keeps them
             schema=scope_table(self.connection.dialect.name).schema, prefixes=["TEMPORARY"],
         )  # fmt: skip
         self.connection.execute(DropTable(rows, if_exists=True))
         self.connection.execute(CreateTable(rows))
+        for index in rows.indexes:
+            self.connection.execute(CreateIndex(index))
         return rows
 
     def _fill_rows(
@@ -171,7 +174,7 @@ class Review:
         # The limit was applied when the run was planned: what it left out stays out.
         unlimited = replace(criteria, selection=replace(criteria.selection, limit=None))
         scope = fill_scope(
-            self.connection, self._snapshot, tables, unlimited, collate=False, whole=True
+            self.connection, self._facts, tables, unlimited, collate=False, whole=True
         )
         gone: ColumnElement[bool] = scope.c.invoice.is_(None)
         if revision is not None:
@@ -187,7 +190,7 @@ class Review:
             insert(rows).from_select(
                 list(rows.c),
                 select(link.c.message_id, link.c.invoice, customer, message.c.state,
-                       message.c.reason, answer, message.c.revision)
+                       message.c.reason, answer, message.c.revision, scope.c.recipients)
                 .join(message, message.c.id == link.c.message_id)
                 .outerjoin(scope, scope.c.invoice == link.c.invoice)
                 .where(message.c.run_id == self.run.id, message.c.state.in_(states), chosen),
@@ -224,41 +227,36 @@ class Review:
         )
         return [Exclusion(*row) for row in found]
 
-    def recipients(self, criteria: Criteria) -> Subquery:
-        """Return each customer's addresses under the criteria's key, as the ledger writes them."""
-        return recipients_of(self._snapshot, criteria.recipient_key, self.connection.dialect.name)
-
-    def address_changes(self) -> list[AddressChange]:
-        """Return the unsent messages whose customers have other addresses now."""
-        numbers = self.connection.execute(
-            select(self.rows.c.revision)
-            .distinct()
-            .where(self.rows.c.state.in_(WAITING_STATES))
-            .order_by(self.rows.c.revision)
-        ).scalars()
-        return [change for number in numbers.all() for change in self._address_changes(number)]
-
-    def _address_changes(self, revision: int) -> list[AddressChange]:
+    def readdressed(self) -> Select[Any]:
+        """Select the unsent messages whose customers have other addresses now, and those."""
         rows, message = self.rows, self.database.tables.message
-        now = self.recipients(self.waiting[revision])
-        found = self.connection.execute(
-            select(message.c.id, message.c.customer, message.c.recipients, now.c.recipients)
+        return (
+            select(
+                message.c.id,
+                message.c.customer,
+                rows.c.revision,
+                message.c.recipients,
+                rows.c.recipients.label("now"),
+            )
             .distinct()
             .join(rows, rows.c.message_id == message.c.id)
-            .join(now, now.c.customer == message.c.customer)
             .where(
                 rows.c.state.in_(WAITING_STATES),
-                rows.c.revision == revision,
                 rows.c.reason.is_(None),
-                cast(message.c.recipients, Text) != now.c.recipients,
+                cast(message.c.recipients, Text) != rows.c.recipients,
             )
             .order_by(message.c.id)
         )
+
+    def address_changes(self) -> list[AddressChange]:
+        """Return the unsent messages whose customers have other addresses now."""
         return [
             AddressChange(
                 key, customer, revision, addresses_of(before), addresses_of(json.loads(after))
             )
-            for key, customer, before, after in found
+            for key, customer, revision, before, after in self.connection.execute(
+                self.readdressed()
+            )
         ]
 
     def revivable(self) -> Select[Any]:

@@ -1,47 +1,60 @@
 """The TEMP table of what a run covers, and the SQL that fills and reads it."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
-    FromClause,
+    Integer,
     MetaData,
+    Numeric,
     Select,
     String,
     Subquery,
     Table,
     Text,
-    and_,
     case,
     cast,
     func,
     insert,
     literal,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.schema import CreateTable, DropTable
 
-from msgrun.eligibility import LIMIT_CODE, Criteria, guard_select, scope_select
+from msgrun.eligibility import LIMIT_CODE, Criteria, Facts, guard_select, scope_select
 from msgrun.schema import Tables
-from msgrun.source import Snapshot
+from msgrun.source.mapping import AnyRow
+
+MONEY: Final = 10_000
+"""So many parts of a total's unit are counted."""
 
 GUARD_CODES: Final = ("MR125", "MR126")
 """Reasons that another run can bring about between planning and writing."""
 
 
 def scope_table(dialect: str) -> Table:
-    """Return the description of the TEMP table: one row an invoice."""
+    """Return the description of the TEMP table: one row an invoice.
+
+    It has all that the run is written from, so that the rules and the run see the same moment.
+    """
     return Table(
         "msgrun_scope",
         MetaData(),
-        Column("invoice", Text, primary_key=True),
+        Column("place", Integer, primary_key=True),  # in order of customer and invoice, from 1
+        Column("invoice", Text, nullable=False),
         Column("customer", Text, nullable=False),
         Column("reason", Text),  # NULL: to be sent
         Column("bundle", Text, nullable=False),  # with the customer: invoices of one message
+        Column("recipients", Text),  # JSON, as the ledger keeps them; NULL or [] for none
+        Column("currency", Text),
+        Column("amount", BigInteger),  # the total in ten-thousandths
         schema="temp" if dialect == "sqlite" else "pg_temp",
         prefixes=["TEMPORARY"],
     )
@@ -49,7 +62,7 @@ def scope_table(dialect: str) -> Table:
 
 def fill_scope(
     connection: Connection,
-    snapshot: Snapshot,
+    facts: Facts,
     ledger: Tables,
     criteria: Criteria,
     *,
@@ -62,32 +75,98 @@ def fill_scope(
         collate: whether the eligible invoices of a customer share a message.
         whole: see `eligibility.scope_select`.
     """
-    scope = scope_table(connection.dialect.name)
+    dialect = connection.dialect.name
+    scope = scope_table(dialect)
     connection.execute(DropTable(scope, if_exists=True))
     connection.execute(CreateTable(scope))
-    rows = scope_select(snapshot, ledger, criteria, whole=whole).subquery("rows")
+    rows = _rules(facts, ledger, criteria, dialect, whole=whole).subquery("rows")
     bundle = (
         case((rows.c.reason.is_(None), ""), else_=rows.c.invoice) if collate else rows.c.invoice
     )
     connection.execute(
         insert(scope).from_select(
-            ["invoice", "customer", "reason", "bundle"],
-            select(rows.c.invoice, rows.c.customer, rows.c.reason, bundle),
+            [name for name in scope.c.keys() if name != "place"],  # noqa: SIM118
+            select(rows.c.invoice, rows.c.customer, rows.c.reason, bundle,
+                   rows.c.recipients, rows.c.currency, rows.c.amount)
+            .order_by(rows.c.customer, rows.c.invoice),
         )
-    )
+    )  # fmt: skip
+    if dialect == "postgresql":
+        connection.exec_driver_sql(f"ANALYZE {scope.fullname}")
     if criteria.selection.limit is not None:
-        _cut(connection, scope, criteria.selection.limit)
+        _cut(connection, scope, criteria.selection.limit, collate=collate)
     return scope
 
 
-def _cut(connection: Connection, scope: Table, limit: int) -> None:
-    """Skip what lies beyond `--limit`, in order of customer and invoice."""
-    place = func.dense_rank().over(order_by=(scope.c.customer, scope.c.bundle))
-    ranked = (
-        select(scope.c.invoice, place.label("place")).where(scope.c.reason.is_(None)).subquery()
+def _rules(
+    facts: Facts, ledger: Tables, criteria: Criteria, dialect: str, *, whole: bool
+) -> Select[Any]:
+    """Return the rules' answers, each with the customer's addresses and the invoice's total."""
+    invoice = facts.invoices
+    # Whole ten-thousandths add up exactly on SQLite, which has no decimals.
+    amount = func.round(cast(invoice.c.total, Numeric(20, 4)) * MONEY)
+    recipients, joined = _recipients(facts, criteria.recipient_key, dialect)
+    rows = scope_select(facts, ledger, criteria, whole=whole).add_columns(
+        recipients.label("recipients"),
+        invoice.c.currency.label("currency"),
+        cast(amount, BigInteger).label("amount"),
     )
-    beyond = select(ranked.c.invoice).where(ranked.c.place > limit)
-    _exclude(connection, scope, beyond, LIMIT_CODE)
+    if joined is not None:
+        rows = rows.outerjoin(joined, joined.c.customer == invoice.c.customer)
+    return rows
+
+
+def _recipients(facts: Facts, key: str, dialect: str) -> tuple[ColumnElement[Any], Subquery | None]:
+    """Return the JSON list of a customer's addresses under `key`, ordered by address.
+
+    SQLite asks for each customer; PostgreSQL joins: each is slow where the other is fast.
+    """
+    address = facts.addresses
+    parts = ("address", "display_name")
+    if dialect == "sqlite":
+        theirs = (
+            select(address.c.address, address.c.display_name)
+            .where(address.c.customer == facts.invoices.c.customer, address.c.key == key)
+            .order_by(address.c.address)
+            .correlate(facts.invoices)
+            .subquery("theirs")
+        )
+        shown = func.coalesce(theirs.c.display_name, "")
+        pair = func.json_object(parts[0], theirs.c.address, parts[1], shown)
+        return select(func.json_group_array(pair)).select_from(theirs).scalar_subquery(), None
+    # PostgreSQL cannot guess the type of a bare parameter in json_build_object.
+    names = [cast(literal(part), Text) for part in parts]
+    shown = func.coalesce(address.c.display_name, "")
+    pair = func.json_build_object(names[0], address.c.address, names[1], shown)
+    listed = cast(func.json_agg(aggregate_order_by(pair, address.c.address)), Text)
+    joined = (
+        select(address.c.customer, listed.label("recipients"))
+        .where(address.c.key == key)
+        .group_by(address.c.customer)
+        .subquery("recipients")
+    )
+    return joined.c.recipients, joined
+
+
+def _key_of(connection: Connection, scope: Table, nth: int, *, collate: bool) -> AnyRow | None:
+    """Return customer and bundle of the nth message that would be sent, counted from 0."""
+    order = (scope.c.customer, scope.c.bundle)
+    keys = select(*order).where(scope.c.reason.is_(None))
+    keys = keys.group_by(*order).order_by(*order) if collate else keys.order_by(scope.c.place)
+    return connection.execute(keys.offset(nth).limit(1)).first()
+
+
+def _cut(connection: Connection, scope: Table, limit: int, *, collate: bool) -> None:
+    """Skip what lies beyond `--limit`, in order of customer and invoice."""
+    beyond = _key_of(connection, scope, limit, collate=collate)
+    if beyond is None:
+        return
+    later = (scope.c.customer == beyond.customer) & (scope.c.bundle >= beyond.bundle)
+    connection.execute(
+        update(scope)
+        .where(scope.c.reason.is_(None), (scope.c.customer > beyond.customer) | later)
+        .values(reason=LIMIT_CODE, bundle=scope.c.invoice)
+    )
 
 
 def _exclude(connection: Connection, scope: Table, which: Select[Any], code: str) -> None:
@@ -102,38 +181,14 @@ def recheck_guard(connection: Connection, scope: Table, ledger: Tables, criteria
         _exclude(connection, scope, guard_select(scope, ledger, criteria, code), code)
 
 
-def numbered(scope: Table, after: int = 0) -> Subquery:
-    """Return the scope's rows with their message's number in the run, counted from `after` + 1."""
-    place = func.dense_rank().over(order_by=(scope.c.customer, scope.c.bundle))
-    return select(scope, (place + after).label("number")).subquery("numbered")
-
-
-def recipients_of(snapshot: Snapshot, key: str, dialect: str) -> Subquery:
-    """Return for each customer the JSON list of the addresses under `key`, ordered by address."""
-    table = snapshot.addresses
-    picked: FromClause = (
-        select(table.c.customer, table.c.address, table.c.display_name)
-        .where(table.c.key == key)
-        .order_by(table.c.customer, table.c.address)
-        .subquery("picked")
-    )
-    parts = ("address", picked.c.address, "display_name", func.coalesce(picked.c.display_name, ""))
-    listed: ColumnElement[Any]
-    if dialect == "sqlite":
-        listed = func.json_group_array(func.json_object(*parts))
-    else:
-        pair = func.json_build_object(*(_as_text(part) for part in parts))
-        listed = cast(func.json_agg(aggregate_order_by(pair, picked.c.address)), Text)
-    return (
-        select(picked.c.customer, listed.label("recipients"))
-        .group_by(picked.c.customer)
-        .subquery("recipients")
-    )
-
-
-def _as_text(part: Any) -> Any:
-    # PostgreSQL cannot guess the type of a bare parameter in json_build_object.
-    return cast(literal(part), Text) if isinstance(part, str) else part
+def numbered(scope: Table, *, collate: bool) -> Subquery:
+    """Return the scope's rows, each with its message's `number` and whether it is the `first`."""
+    if not collate:  # a message for each row
+        return select(scope, scope.c.place.label("number"), true().label("first")).subquery("rows")
+    order = (scope.c.customer, scope.c.bundle)
+    number = func.dense_rank().over(order_by=order).label("number")
+    within = func.row_number().over(partition_by=order, order_by=scope.c.invoice)
+    return select(scope, number, (within == 1).label("first")).subquery("rows")
 
 
 def message_id(uid: str, number: Any, domain: str, revision: int = 1) -> Any:
@@ -142,12 +197,18 @@ def message_id(uid: str, number: Any, domain: str, revision: int = 1) -> Any:
     return literal(f"<{uid}.") + cast(number, String) + literal(f"{suffix}@{domain}>")
 
 
-def eligible_messages(scope: Table, count: int) -> Select[Any]:
+def eligible_rows(
+    connection: Connection, scope: Table, count: int, *, collate: bool
+) -> Sequence[AnyRow]:
     """Return customer, bundle and invoice of the first `count` messages that would be sent."""
-    place = func.dense_rank().over(order_by=(scope.c.customer, scope.c.bundle))
-    ranked = select(scope, place.label("place")).where(scope.c.reason.is_(None)).subquery()
-    return (
-        select(ranked.c.customer, ranked.c.bundle, ranked.c.invoice)
-        .where(and_(ranked.c.place <= count))
-        .order_by(ranked.c.customer, ranked.c.bundle, ranked.c.invoice)
+    rows = (
+        select(scope.c.customer, scope.c.bundle, scope.c.invoice)
+        .where(scope.c.reason.is_(None))
+        .order_by(scope.c.place)
     )
+    if not collate:
+        return connection.execute(rows.limit(count)).all()
+    beyond = _key_of(connection, scope, count, collate=True)
+    if beyond is not None:
+        rows = rows.where(scope.c.customer < beyond.customer)
+    return connection.execute(rows).all()

@@ -10,7 +10,7 @@ from msgrun.database import Database
 from msgrun.model import Customer, Invoice, MessageContext, Period
 from msgrun.schema import RELATIONS
 from msgrun.source import loading
-from msgrun.source.live import Live, own_facts
+from msgrun.source.live import Live, Narrowing, own_facts
 from msgrun.source.mapping import (
     AnyRow,
     AnySelect,
@@ -22,12 +22,13 @@ from msgrun.source.mapping import (
 )
 from msgrun.source.snapshot import Snapshot, take, transaction
 
-__all__ = ["FOUND_AT_MOST", "Live", "Snapshot", "Source"]
+__all__ = ["FOUND_AT_MOST", "Live", "Narrowing", "Snapshot", "Source"]
 
 FOUND_AT_MOST: Final = 20
 """So many customers are found by a part of their name."""
 
 _LONGEST = 64  # letters of a code that somebody types
+_ALL: Final = Narrowing()
 
 
 class Source:
@@ -58,7 +59,7 @@ class Source:
         *,
         period: Period | None = None,
         customers: Collection[str] | None = None,
-        invoices: Collection[str] | None = None,
+        invoices: Collection[str] | AnySelect | None = None,
     ) -> Snapshot:
         """Copy the source into TEMP tables of `connection`, checked against the contract.
 
@@ -67,7 +68,7 @@ class Source:
             period: only the invoices whose period day, the first ten characters of `period_end`
                 (else `date`), lies in it.
             customers: only the rows of these customers.
-            invoices: only these invoices, by id, and their documents.
+            invoices: only these invoices, by id, and their documents; ids, or SQL for them.
 
         Raises:
             SourceError: a SELECT fails or lacks a column, or rows break the contract (MR006).
@@ -76,24 +77,31 @@ class Source:
             relations = {name: self._relation(connection, name) for name in RELATIONS}
         return take(connection, relations, period=period, customers=customers, invoices=invoices)
 
-    def live(self, connection: Connection) -> Live:
-        """Return everything as it stands, for SQL over all customers.
+    def live(self, connection: Connection, narrowing: Narrowing = _ALL) -> Live:
+        """Return the source as it stands, for SQL over many customers.
 
         msgrun's own tables are read where they are. A person's SELECTs have no indexes that
         could be relied on: they are copied first, as by `snapshot`.
 
         Args:
             connection: as for `snapshot`.
+            narrowing: what part of it is meant.
 
         Raises:
             SourceError: a SELECT fails or lacks a column, or rows break the contract (MR006).
                 msgrun's own tables are checked by `Live.check`.
         """
         if self._selects:
-            copied = self.snapshot(connection)
+            copied = self.snapshot(
+                connection,
+                period=narrowing.period,
+                customers=narrowing.customers,
+                invoices=narrowing.invoices,
+            )
             return Live(**{name: getattr(copied, name) for name in RELATIONS}, relations={})
         with transaction(connection, "read"):
-            return own_facts({name: self._relation(connection, name) for name in RELATIONS})
+            relations = {name: self._relation(connection, name) for name in RELATIONS}
+        return own_facts(relations, narrowing)
 
     def load(
         self,

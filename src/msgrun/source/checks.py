@@ -51,10 +51,21 @@ def _check_rows(connection: Connection, relation: str, table: FromClause) -> Non
         _check_none(connection, relation, "total", "is not a decimal number", table, odd)
 
 
-def check_own(connection: Connection, relation: Relation) -> None:
+def check_own(
+    connection: Connection,
+    relation: Relation,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    *,
+    few: bool = False,
+) -> None:
     """Check one of msgrun's own tables where it stands; the database keeps its keys unique.
 
     One look at each row as it is kept comes first; only what looks odd there is searched for.
+
+    Args:
+        conditions: which of its rows are meant.
+        few: whether an index leads to those. Else the first look is at all rows: odd ones are
+            rare, and to tell which are meant costs more.
 
     Raises:
         SourceError: the first rule that rows break, with column and rows (MR006).
@@ -67,11 +78,13 @@ def check_own(connection: Connection, relation: Relation) -> None:
     if relation.name == "invoices":
         days = func.coalesce(func.nullif(kept["period_end"], ""), func.nullif(kept["date"], ""))
         odd += [days.is_(None), _odd_total(kept["total"])]
-    look = select(literal(1)).select_from(relation.from_).where(or_(*odd)).limit(1)
+    looked_at = conditions if few else ()
+    look = select(literal(1)).select_from(relation.from_).where(*looked_at, or_(*odd)).limit(1)
     heads = [func.substr(kept[name], 1, _HEAD) for name in contract.days]
     names = [name for name in kept if name != "content"]
-    rows = relation.select(*names).subquery(relation.name)
-    if connection.execute(look).first() is not None or not _are_days(connection, relation, heads):
+    rows = relation.select(*names).where(*conditions).subquery(relation.name)
+    strange = connection.execute(look).first() is not None
+    if strange or not _are_days(connection, relation, heads, looked_at):
         _check_rows(connection, relation.name, rows)
     if "meta" in kept:
         _check_meta(connection, relation.name, rows)
@@ -82,11 +95,15 @@ def _odd_total(total: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _are_days(
-    connection: Connection, relation: Relation, heads: Sequence[ColumnElement[Any]]
+    connection: Connection,
+    relation: Relation,
+    heads: Sequence[ColumnElement[Any]],
+    conditions: Sequence[ColumnElement[bool]],
 ) -> bool:
     if not heads:
         return True
-    rows = connection.execute(select(*heads).select_from(relation.from_).distinct())
+    query = select(*heads).select_from(relation.from_).where(*conditions).distinct()
+    rows = connection.execute(query)
     with rows:
         return all(not value or is_day(value) for row in rows for value in row)
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Index,
     MetaData,
+    Select,
     Table,
     Text,
     case,
@@ -25,7 +26,7 @@ from msgrun.schema import RELATIONS, tables
 from msgrun.source.checks import check, check_period_days
 from msgrun.source.mapping import AnySelect, Relation, reading
 
-_Ids = frozenset[str] | None
+_Ids = list[str] | AnySelect
 
 _PREFIX: Final = "msgrun_src_"
 _FEW: Final = 500  # so many ids are named in the statement; more go through a table
@@ -74,18 +75,18 @@ def take(
     *,
     period: Period | None,
     customers: Collection[str] | None,
-    invoices: Collection[str] | None,
+    invoices: Collection[str] | AnySelect | None,
 ) -> Snapshot:
     """Copy the relations, in transactions of this function's own; see `Source.snapshot`."""
     temp = _tables(connection.dialect.name)
     made = Snapshot(connection, **{name: temp[name] for name in RELATIONS})
-    ids = {
-        "customers": None if customers is None else frozenset(customers),
-        "invoices": None if invoices is None else frozenset(invoices),
-    }
     with transaction(connection, "plain"):
         _drop(connection)
-        _create(connection, temp, ids)
+        _create(connection, temp)
+        ids = {
+            "customers": _noted(connection, temp["wanted_customers"], customers),
+            "invoices": _noted(connection, temp["wanted_invoices"], invoices),
+        }
     with transaction(connection, "read"):
         if connection.dialect.name == "postgresql":  # all relations as of one moment
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -130,29 +131,43 @@ def _drop(connection: Connection) -> None:
         connection.execute(DropTable(table, if_exists=True))
 
 
-def _create(connection: Connection, temp: Mapping[str, Table], ids: Mapping[str, _Ids]) -> None:
+def _create(connection: Connection, temp: Mapping[str, Table]) -> None:
     for table in temp.values():
         connection.execute(CreateTable(table))
-    for name, values in ids.items():
-        if values is not None and len(values) > _FEW:
-            connection.execute(insert(temp[f"wanted_{name}"]), [{"value": v} for v in values])
+
+
+def _noted(
+    connection: Connection, wanted: Table, ids: Collection[str] | AnySelect | None
+) -> _Ids | None:
+    """Write many ids into their table and return that; return few of them as they are."""
+    if ids is None:
+        return None
+    if isinstance(ids, Select):
+        few = list(connection.scalars(ids.limit(_FEW + 1)))
+        if len(few) > _FEW:
+            connection.execute(insert(wanted).from_select(["value"], ids.distinct()))
+    else:
+        few = list(dict.fromkeys(ids))
+        if len(few) > _FEW:
+            connection.execute(insert(wanted), [{"value": value} for value in few])
+    return select(wanted.c.value) if len(few) > _FEW else few
 
 
 def _copy(
     connection: Connection,
     relation: Relation,
     temp: Mapping[str, Table],
-    ids: Mapping[str, _Ids],
+    ids: Mapping[str, _Ids | None],
     period: Period | None,
 ) -> None:
     """Copy what the filters leave of one relation."""
     conditions = []
     for of, column in _FILTERED.get(relation.name, ()):
         values = ids[of]
-        if values is not None and len(values) <= _FEW:
-            conditions.append(relation.equals_any(column, list(values)))
+        if isinstance(values, list):
+            conditions.append(relation.equals_any(column, values))
         elif values is not None:
-            conditions.append(relation.within(column, select(temp[f"wanted_{of}"].c.value)))
+            conditions.append(relation.within(column, values))
     if relation.name == "invoices" and period is not None:
         day = func.coalesce(relation.text_of("period_end"), relation.text_of("date"))
         # Text that is no date falls out of every period unseen: look before filtering.

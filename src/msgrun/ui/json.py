@@ -3,17 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from msgrun.control.resolve import Resolved
-from msgrun.control.send_test import Tested
-from msgrun.control.worker import Drained
 from msgrun.errors import MsgrunError
 from msgrun.ledger.census import Seen
 from msgrun.ledger.rows import Counts, MessageRow, RunRow, Summary
 from msgrun.model import Invoice
-from msgrun.planning.draft import Plan
 from msgrun.ui.text import moment
+
+if TYPE_CHECKING:
+    from msgrun.control.resolve import Resolved
+    from msgrun.control.send_test import Tested
+    from msgrun.control.worker import Drained
+    from msgrun.planning.draft import Plan
 
 SCHEMA: Final = 1
 
@@ -36,7 +38,7 @@ def run_document(summary: Summary) -> dict[str, Any]:
     return _figures(run_object(summary.run), summary.counts, summary.messages, summary.skipped)
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(plan: "Plan") -> dict[str, Any]:
     """Return the same for a run that is not written: what would be sent is pending."""
     skipped = plan.in_scope - plan.invoices
     counts = Counts(in_scope=plan.in_scope, skipped=skipped, pending=plan.invoices)
@@ -88,7 +90,7 @@ def _worker_object(seen: Seen) -> dict[str, Any]:
     }
 
 
-def drained_document(drained: Sequence[Drained]) -> dict[str, Any]:
+def drained_document(drained: Sequence["Drained"]) -> dict[str, Any]:
     """Return the runs that a worker had a part in."""
     runs = [
         {
@@ -102,7 +104,7 @@ def drained_document(drained: Sequence[Drained]) -> dict[str, Any]:
     return {"schema": SCHEMA, "runs": runs}
 
 
-def resolved_document(resolved: Sequence[Resolved]) -> dict[str, Any]:
+def resolved_document(resolved: Sequence["Resolved"]) -> dict[str, Any]:
     """Return what became of messages that were in doubt."""
     messages = [
         {
@@ -116,7 +118,7 @@ def resolved_document(resolved: Sequence[Resolved]) -> dict[str, Any]:
     return {"schema": SCHEMA, "resolved": messages}
 
 
-def tested_document(tested: Tested) -> dict[str, Any]:
+def tested_document(tested: "Tested") -> dict[str, Any]:
     """Return what became of a message to the operator."""
     outcome = tested.outcome
     reply = outcome.reply

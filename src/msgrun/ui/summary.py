@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from msgrun.catalogue import CATALOGUE
-from msgrun.control.restart import Proposal
 from msgrun.ledger.census import Seen
 from msgrun.ledger.rows import RunRow, Summary
 from msgrun.model import Address, Period, Selection
-from msgrun.planning.draft import Plan
-from msgrun.preflight import Note, Preflight
 from msgrun.states import RESTARTABLE, RunStatus
 from msgrun.ui.text import STYLES, Printer, duration, moment, plural
+
+if TYPE_CHECKING:
+    from msgrun.control.restart import Proposal
+    from msgrun.planning.draft import Plan
+    from msgrun.preflight import Note, Preflight
 
 NAMED: Final = 20
 """So many skipped invoices, changes and notes are named; the rest is counted."""
@@ -21,6 +22,8 @@ NAMED: Final = 20
 
 def title_of(code: str | None) -> str:
     """Return the title of a finding code; "" for one that is none."""
+    from msgrun.catalogue import CATALOGUE  # most runs have nothing to name
+
     entry = CATALOGUE.get(code or "")
     return entry.title if entry else ""
 
@@ -67,8 +70,8 @@ def _period(period: Period | None) -> str:
 
 def print_plan(
     printer: Printer,
-    plan: Plan,
-    checked: Preflight,
+    plan: "Plan",
+    checked: "Preflight",
     *,
     sender: str,
     server: str,
@@ -104,7 +107,7 @@ def print_plan(
     print_notes(printer, checked.notes)
 
 
-def _to_send(plan: Plan, checked: Preflight) -> str:
+def _to_send(plan: "Plan", checked: "Preflight") -> str:
     text = f"{plural(plan.invoices, 'invoice')} in {plural(plan.messages, 'message')}"
     if checked.average_size and plan.messages:
         total = size(checked.average_size * plan.messages)
@@ -119,7 +122,7 @@ def print_skipped(printer: Printer, skipped: Mapping[str, int]) -> None:
         printer.line("    ", (code, "bold"), f"  {number:>{width},}  {title_of(code)}")
 
 
-def _print_examples(printer: Printer, plan: Plan) -> None:
+def _print_examples(printer: Printer, plan: "Plan") -> None:
     named = [
         (code, customer, invoice, title_of(code))
         for code, found in plan.examples.items()
@@ -133,7 +136,7 @@ def _print_examples(printer: Printer, plan: Plan) -> None:
     _print_more(printer, plan.in_scope - plan.invoices - NAMED)
 
 
-def print_notes(printer: Printer, notes: Sequence[Note]) -> None:
+def print_notes(printer: Printer, notes: Sequence["Note"]) -> None:
     """Print what the pre-flight found about single customers."""
     if not notes:
         return
@@ -149,7 +152,7 @@ def _print_more(printer: Printer, number: int) -> None:
         printer.line(f"  and {number:,} more")
 
 
-def print_proposal(printer: Printer, proposal: Proposal) -> None:
+def print_proposal(printer: Printer, proposal: "Proposal") -> None:
     """Print what a restart would send, and what today's data changes."""
     run, review = proposal.run, proposal.review
     parts = [f"{proposal.deferred:,} deferred", f"{proposal.never_tried:,} never tried"]
