@@ -63,17 +63,31 @@ class Bench:
     port: int
     messages: int
     fresh: Callable[[], Any]
+    ca_file: Path | None = None
+    documents: bool = True
+    processes: int | None = None
 
     def run(self, connections: int, *, synced: bool) -> Run:
         """Plan and deliver in a new process, on a new database."""
         with self.fresh() as url:
-            config = write_config(self.folder, self.billing, url, self.port, connections)
+            config = write_config(
+                self.folder,
+                self.billing,
+                url,
+                self.port,
+                connections,
+                ca_file=self.ca_file,
+                documents=self.documents,
+            )
             os.sync()  # what went before is not to be paid for by this run
             command = [sys.executable, str(CHILD), str(config)]
             command += [] if synced else ["--unsynced"]
+            command += [] if self.processes is None else ["--processes", str(self.processes)]
             done = subprocess.run(  # noqa: S603 - this folder's own program
-                command, stdout=subprocess.PIPE, check=True, timeout=CHILD_SECONDS
+                command, stdout=subprocess.PIPE, check=False, timeout=CHILD_SECONDS
             )
+        if done.returncode:
+            sys.exit(f"the run ended with {done.returncode}: there are no figures")
         run = Run(**json.loads(done.stdout))
         if run.sent != self.messages:
             told = f"{run.sent} of {self.messages} messages were sent ({run.ended})"
@@ -101,18 +115,20 @@ def sqlite_bench(folder: Path, files: list[Path]) -> Iterator[Callable[[], Any]]
 
 
 @contextmanager
-def postgresql_bench(server: PostgreSQL, files: list[Path]) -> Iterator[Callable[[], Any]]:
-    """Import once; each run gets a copy of the database."""
-    _load(server.make("billing"), files)
+def postgresql_bench(
+    server: PostgreSQL, files: list[Path], name: str = "billing"
+) -> Iterator[Callable[[], Any]]:
+    """Import once, into a database of that name; each run gets a copy of it."""
+    _load(server.make(name), files)
     numbers = count(1)
 
     @contextmanager
     def fresh() -> Iterator[str]:
-        name = f"run_{next(numbers)}"
+        run = f"{name}_run_{next(numbers)}"
         try:
-            yield server.make(name, "billing")
+            yield server.make(run, name)
         finally:
-            server.drop(name)
+            server.drop(run)
 
     yield fresh
 

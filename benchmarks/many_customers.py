@@ -12,8 +12,9 @@ _CONFIG = """\
 url = "{url}"
 [servers.default]
 host = "127.0.0.1"
-port = 1
+port = {port}
 security = "none"
+connections = {connections}
 [senders.billing]
 address = "billing@acme.test"
 [definitions.monthly]
@@ -39,7 +40,7 @@ _ROWS = {
     "'2026-11-01', CASE WHEN n % 29 = 0 THEN '2026-09-30' ELSE '2026-10-31' END, 'EUR', "
     "n || '.00' FROM numbers",
     "documents (invoice, transformation, filename, media_type, path)": "SELECT 'i' || n, 'pdf', "
-    "'INV-' || n || '.pdf', 'application/pdf', 'i' || n || '.pdf' FROM numbers WHERE n % 503 <> 0",
+    "'INV-' || n || '.pdf', 'application/pdf', {path} FROM numbers WHERE n % 503 <> 0",
 }
 
 _SENT = {
@@ -63,17 +64,22 @@ def middle(customers: int) -> str:
     return f"C{customers // 2:07}"
 
 
-def write_config(folder: Path, url: str) -> None:
-    """Write the workspace."""
-    (folder / "msgrun.toml").write_text(_CONFIG.format(url=url), "utf-8")
+def write_config(folder: Path, url: str, port: int = 1, connections: int = 2) -> None:
+    """Write the workspace; nobody listens on port 1."""
+    config = _CONFIG.format(url=url, port=port, connections=connections)
+    (folder / "msgrun.toml").write_text(config, "utf-8")
     (folder / "monthly.txt").write_text("Dear {{ customer.name }}", "utf-8")
 
 
-def fill(database: Database, customers: int, *, sent: bool) -> None:
+def fill(
+    database: Database, customers: int, *, sent: bool, shared_document: str | None = None
+) -> None:
     """Make the tables and fill them.
 
     Args:
         sent: whether a finished run has a message for every invoice.
+        shared_document: the path of the one file that is everybody's; without it, each has a
+            path of its own, and no file is there.
     """
     database.upgrade()
     sqlite = database.is_sqlite
@@ -90,6 +96,7 @@ def fill(database: Database, customers: int, *, sent: bool) -> None:
         "true": "1" if sqlite else "true",
         "false": "0" if sqlite else "false",
         "frozen": _FROZEN,
+        "path": f"'{shared_document}'" if shared_document else "'i' || n || '.pdf'",
     }
     prefix = "msgrun_" if sqlite else "msgrun."
     for head, rows in {**_ROWS, **(_SENT if sent else {})}.items():

@@ -1,9 +1,10 @@
-"""One measured run, in a process of its own: started by `guarantees.py`, prints one JSON object.
+"""One measured run, in a process of its own: started by other benchmarks, prints one JSON object.
 
-Usage: measured_run.py CONFIG [--unsynced].
+Usage: measured_run.py CONFIG [--unsynced] [--processes N].
 """
 
 import argparse
+import inspect
 import json
 import resource
 import sqlite3
@@ -92,11 +93,24 @@ def unsync() -> None:
     msgrun.database._prepare_postgresql = postgresql_unsynced
 
 
+def delivery_options(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return how this delivery differs from the one that is shipped: further arguments of `start`.
+
+    Raises:
+        SystemExit: this msgrun cannot do it.
+    """
+    options = {} if asked.processes is None else {"processes": asked.processes}
+    if unknown := options.keys() - inspect.signature(start).parameters.keys():
+        sys.exit(f"this msgrun's start knows no {', '.join(unknown)}")
+    return options
+
+
 def main() -> int:
     """Plan and deliver; print how long the delivery took, and under which settings."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", type=Path)
     parser.add_argument("--unsynced", action="store_true")
+    parser.add_argument("--processes", type=int, help="further processes that compose")
     asked = parser.parse_args()
     if asked.unsynced:
         unsync()
@@ -112,6 +126,7 @@ def main() -> int:
         confirm=lambda _plan, _checked: True,
         wait=False,
         listener=meter.listen,
+        **delivery_options(asked),
     )
     if ending is None:
         return 1

@@ -19,6 +19,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
 SMTP_SINK = "/usr/sbin/smtp-sink"  # Debian's package postfix
+SMTP_SOURCE = "/usr/sbin/smtp-source"
 IN_MEMORY = {"tmpfs", "ramfs", "overlay"}  # overlay: perhaps a disk, perhaps not
 FSYNCS = 200
 
@@ -92,9 +93,7 @@ def machine(folder: Path) -> Iterator[str]:
 @contextmanager
 def mail_sink(folder: Path) -> Iterator[tuple[str, int]]:
     """Run an SMTP server on 127.0.0.1 in a process of its own; give its name and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     if Path(SMTP_SINK).exists():
         name, command = "smtp-sink", [SMTP_SINK, f"127.0.0.1:{port}", "200"]
         if os.geteuid() == 0:
@@ -105,14 +104,26 @@ def mail_sink(folder: Path) -> Iterator[tuple[str, int]]:
         command += ["--directory", str(folder / "mail")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - as just made
     try:
-        _wait_for(port, process)
+        wait_for(port, process)
         yield name, port
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until the process listens.
+
+    Raises:
+        SystemExit: it has ended, or does not listen within 10 seconds.
+    """
     over = time.monotonic() + 10
     while process.poll() is None and time.monotonic() < over:
         try:
