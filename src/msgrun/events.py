@@ -50,6 +50,13 @@ class WaitingForDeferred:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingForWorker:
+    """A run was handed over, and no worker is at it."""
+
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """No new message starts; what is in flight finishes."""
 
@@ -66,7 +73,15 @@ class RunEnded:
     detail: str | None
 
 
-Event = RunStarted | MessageSettled | ServerTrouble | WaitingForDeferred | Stopping | RunEnded
+Event = (
+    RunStarted
+    | MessageSettled
+    | ServerTrouble
+    | WaitingForDeferred
+    | WaitingForWorker
+    | Stopping
+    | RunEnded
+)
 Listener = Callable[[Event], None]
 
 

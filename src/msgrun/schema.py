@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from msgrun.states import LIVE, MessageState, RunStatus
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration; a database of another revision is refused (MR001)."""
 
 RELATIONS: Final = ("customers", "addresses", "clusters", "invoices", "documents")
@@ -207,6 +207,7 @@ def _run_tables(make: "_Maker") -> dict[str, Table]:
         Column("created_at", Timestamp, nullable=False),
         Column("started_at", Timestamp),  # first time it ran
         Column("finished_at", Timestamp),  # when it last came to rest
+        Column("distributed", Boolean, nullable=False, server_default=false()),  # for any worker
         _one_of("status", RunStatus),
     )
     Index(
@@ -238,7 +239,7 @@ def _run_tables(make: "_Maker") -> dict[str, Table]:
     worker = make(
         "worker",
         Column("id", BigId, primary_key=True),  # also the fencing token of its claims
-        Column("run_id", BigId, nullable=False, index=True),
+        Column("run_id", BigId, index=True),  # NULL while it looks for one
         Column("host", Text, nullable=False),
         Column("boot_id", Text, nullable=False),  # tells a dead pid from a reused one
         Column("pid", Integer, nullable=False),
@@ -247,6 +248,11 @@ def _run_tables(make: "_Maker") -> dict[str, Table]:
         Column("lease_until", Timestamp, nullable=False),  # others keep off until then
         Column("drained", Boolean, nullable=False),  # stop seen, no connection near its dot
         Column("ended_at", Timestamp),  # NULL while it lives
+        Column(
+            "standing", Boolean, nullable=False, server_default=false()
+        ),  # takes the next run too
+        Column("sent", Integer, nullable=False, server_default=text("0")),  # accepted, as last seen
+        Column("per_minute", Integer, nullable=False, server_default=text("0")),  # the same, lately
         ForeignKeyConstraint(["run_id"], [run.c.id]),
     )
     server = make(

@@ -11,7 +11,7 @@ from typing import Final
 class RunStatus(StrEnum):
     """Where a run stands; each line says who moves it on."""
 
-    PLANNED = "planned"  # written down, nothing sent: its worker moves it on
+    PLANNED = "planned"  # written down, nobody sends it yet: a worker moves it on
     RUNNING = "running"  # a worker drains it
     STOPPING = "stopping"  # a person asked to stop: the worker finishes what is in flight
     STOPPED = "stopped"  # nothing leaves until a person restarts it
@@ -39,7 +39,7 @@ class MessageState(StrEnum):
 R, M = RunStatus, MessageState
 
 RUN_MOVES: Final[dict[tuple[RunStatus, RunStatus], str]] = {
-    (R.PLANNED, R.RUNNING): "start, restart",
+    (R.PLANNED, R.RUNNING): "start, restart, worker",
     (R.RUNNING, R.STOPPING): "stop, SIGINT, SIGTERM",
     (R.STOPPING, R.STOPPED): "worker has drained, or is dead",
     (R.RUNNING, R.STOPPED): "worker is dead",
@@ -48,8 +48,12 @@ RUN_MOVES: Final[dict[tuple[RunStatus, RunStatus], str]] = {
     (R.RUNNING, R.FINISHED): "nothing left to try",
     (R.STOPPED, R.RUNNING): "restart",
     (R.PAUSED, R.RUNNING): "restart",
-    (R.WAITING, R.RUNNING): "restart",
+    (R.WAITING, R.RUNNING): "restart; worker, when one is due",
     (R.FINISHED, R.RUNNING): "restart --failed, restart after resolve --resend",
+    (R.STOPPED, R.PLANNED): "restart --distributed",
+    (R.PAUSED, R.PLANNED): "restart --distributed",
+    (R.WAITING, R.PLANNED): "restart --distributed",
+    (R.FINISHED, R.PLANNED): "restart --distributed",
     (R.PLANNED, R.STOPPED): "stop",
     (R.WAITING, R.STOPPED): "stop",
     (R.PAUSED, R.STOPPED): "stop",

@@ -31,6 +31,8 @@ from msgrun.cli.show import show
 from msgrun.cli.start import start
 from msgrun.cli.stop import stop
 from msgrun.cli.watch import watch
+from msgrun.cli.worker import worker
+from msgrun.cli.workers import workers
 from msgrun.errors import ExitCode, MsgrunError, UsageError
 
 # click's UsageError, wherever this version of typer keeps it.
@@ -68,6 +70,8 @@ _COMMANDS = (
     ("show", show, "msgrun show 7"),
     ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),
     ("watch", watch, "msgrun watch 7"),
+    ("worker", worker, "msgrun worker --poll 5"),
+    ("workers", workers, "msgrun workers --json"),
     ("doctor", doctor, DOCTOR_EXAMPLES),
     ("explain", explain, "msgrun explain MR105"),
 )

@@ -14,6 +14,13 @@ Wait = Annotated[
         show_default=False,
     ),
 ]
+Distributed = Annotated[
+    bool,
+    typer.Option(
+        "--distributed",
+        help="Leave it to the workers of any host (`msgrun worker`), in place of sending it here.",
+    ),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or 'last'.")]
 Definition = Annotated[
     str | None,

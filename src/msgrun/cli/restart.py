@@ -30,9 +30,11 @@ def restart(
     processes: options.Processes = None,
     yes: options.Yes = False,
     dry_run: DryRun = False,
+    distributed: options.Distributed = False,
     json: options.Json = False,
 ) -> None:
     """Send what a run has left, after saying so; what is in doubt stays."""
+    from msgrun.cli.worker import tell_when_alone
     from msgrun.control.restart import restart as restart_run
     from msgrun.control.work import Ending, summary_of
     from msgrun.ui.live import listening
@@ -61,9 +63,12 @@ def restart(
             confirm=confirm,
             wait=sys.stdout.isatty() if wait is None else wait,
             processes=processes,
+            distributed=distributed,
             listener=listener,
         )
     if ending is not None:
+        if distributed:
+            tell_when_alone(workspace)
         finish(ctx, ending, json=json)
     printer.line("nothing sent, nothing written")
     if json:

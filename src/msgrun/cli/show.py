@@ -27,7 +27,9 @@ def show(ctx: typer.Context, run: options.Run = "last", json: options.Json = Fal
     else:
         printer = printer_for(json=False)
         print_run(printer, summary)
-        if found.status in LIVE and not alive:
+        if found.distributed and found.status in LIVE and not alive:
+            printer.line("it waits for a worker: `msgrun worker` on any host takes it")
+        elif found.status in LIVE and not alive:
             printer.line(
                 f"nobody works on it any more: `msgrun restart {found.id}` goes on (MR503)"
             )

@@ -48,6 +48,7 @@ def start(
     yes: options.Yes = False,
     wait: options.Wait = None,
     processes: options.Processes = None,
+    distributed: options.Distributed = False,
     json: options.Json = False,
 ) -> None:
     """Plan a run, say what will be sent, ask, and send it."""
@@ -66,6 +67,7 @@ def start(
         yes=yes or (once and not is_interactive()),
         wait=sys.stdout.isatty() if wait is None else wait,
         processes=processes,
+        distributed=distributed,
     )
 
 
@@ -84,7 +86,10 @@ class _Start:
         self._planned: Plan | None = None
         self._yes = False
 
-    def run(self, *, once: bool, yes: bool, wait: bool, processes: int | None) -> None:
+    def run(
+        self, *, once: bool, yes: bool, wait: bool, processes: int | None, distributed: bool
+    ) -> None:
+        from msgrun.cli.worker import tell_when_alone
         from msgrun.control.start import start as start_run
         from msgrun.ui.live import listening
 
@@ -98,8 +103,11 @@ class _Start:
                 wait=wait,
                 once=once,
                 processes=processes,
+                distributed=distributed,
                 listener=listener,
             )
+        if distributed and ending is not None:
+            tell_when_alone(self._workspace)
         if ending is None:
             self._declined()
         elif once and ending.code == ExitCode.DONE and not self._json and not is_interactive():

@@ -7,7 +7,7 @@ import typer
 
 from msgrun.cli import options
 from msgrun.cli.opening import finish, open_workspace, printer_for
-from msgrun.states import LIVE, MessageState
+from msgrun.states import LIVE, MessageState, RunStatus
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
@@ -56,16 +56,22 @@ class _Watcher:
     def follow(self, listener: "Listener") -> "Ending":
         """Tell what happens until the run is at rest, or nobody works on it."""
         from msgrun.control.work import Ending, summary_of
-        from msgrun.events import RunEnded
+        from msgrun.events import RunEnded, WaitingForWorker
 
-        run, lonely = self._look(), 0
+        run, lonely, told = self._look(), 0, False
         if run.status not in LIVE:
             return Ending(summary_of(self._workspace, self._run_id))
         self._begin(listener)
-        while run.status in LIVE and lonely < _LOOKS_WITHOUT_WORKER:
+        while run.status in LIVE and (run.distributed or lonely < _LOOKS_WITHOUT_WORKER):
+            worked_on = self._is_worked_on(run)
+            lonely = 0 if worked_on else lonely + 1
+            if worked_on or not run.distributed:
+                told = False
+            elif not told and (lonely >= _LOOKS_WITHOUT_WORKER or run.status is RunStatus.PLANNED):
+                listener(WaitingForWorker(run.id))
+                told = True
             time.sleep(_POLL_SECONDS)
             self._tell_changes(listener)
-            lonely = 0 if self._is_worked_on(run) else lonely + 1
             run = self._look()
         self._tell_changes(listener)
         summary = summary_of(self._workspace, self._run_id)

@@ -12,9 +12,12 @@ from typing import Final
 from msgrun.control.work import (
     Ending,
     deliver,
+    hand_over,
+    handed_over,
     merge_journals,
     recover_dead,
     recover_definition,
+    require_many_hosts,
     summary_of,
     take_on,
 )
@@ -89,6 +92,7 @@ def restart(
     confirm: Confirm,
     wait: bool,
     processes: int | None = None,
+    distributed: bool = False,
     listener: Listener = ignore,
 ) -> Ending | None:
     """Send what a run has left, after saying so.
@@ -101,6 +105,7 @@ def restart(
         confirm: asked with the proposal; a no writes nothing.
         wait: whether to wait for deferred messages here.
         processes: how many work on it, this one included; None: as many as it is worth.
+        distributed: leave it to the workers of any host (PostgreSQL), in place of sending it here.
         listener: told what happens.
 
     Returns:
@@ -111,15 +116,17 @@ def restart(
         AlreadyRunningError: somebody works on it, or on another run of its definition.
         PreflightError: an error that concerns the whole run; nothing is written.
         ServerDownError: the server cannot be reached; nothing is written.
-        UsageError: the run was cancelled.
+        UsageError: the run was cancelled; or workers were asked for, and the ledger is SQLite.
     """
+    if distributed:
+        require_many_hosts(workspace)
     database = workspace.database
     merge_journals(workspace)
     run = _restartable(workspace, reference)
     _wait_out_lease(workspace, run, listener)
     with definition_lock(database, run.definition):
         # A dead run of the same definition would keep this one from being the live one.
-        recover_definition(workspace, run.definition, lock_is_ours=True)
+        recover_definition(workspace, run.definition, lock_is_ours=True, but=run.id)
         with database.write() as connection:
             run = recover_dead(workspace, connection, run, lock_is_ours=True)
     reach("recover.committed")
@@ -135,7 +142,9 @@ def restart(
                 return None
             # Only now: a question that nobody answers must not keep others out.
             stack.enter_context(definition_lock(database, run.definition))
-            token = _apply(workspace, run, frozen, review, failed=failed)
+            token = _apply(workspace, run, frozen, review, failed=failed, distributed=distributed)
+        if token is None:
+            return handed_over(workspace, run.id)
         return deliver(workspace, run.id, token, wait=wait, processes=processes, listener=listener)
 
 
@@ -180,7 +189,13 @@ def _reviewed(
 
 
 def resume(
-    workspace: Workspace, run: RunRow, *, wait: bool, processes: int | None, listener: Listener
+    workspace: Workspace,
+    run: RunRow,
+    *,
+    wait: bool,
+    processes: int | None,
+    distributed: bool,
+    listener: Listener,
 ) -> Ending:
     """Restart without asking, for `start --once`."""
     ending = restart(
@@ -190,6 +205,7 @@ def resume(
         confirm=lambda _: True,
         wait=wait,
         processes=processes,
+        distributed=distributed,
         listener=listener,
     )
     return ending or Ending(summary_of(workspace, run.id))
@@ -267,9 +283,15 @@ def _contexts(
 
 
 def _apply(
-    workspace: Workspace, run: RunRow, frozen: Frozen, review: Review, *, failed: bool
-) -> int:
-    """Write what today's data says, make the deferred due, and take the run on."""
+    workspace: Workspace,
+    run: RunRow,
+    frozen: Frozen,
+    review: Review,
+    *,
+    failed: bool,
+    distributed: bool,
+) -> int | None:
+    """Write what today's data says, make the deferred due, and take the run on or hand it over."""
     database = workspace.database
     with review.writing() as connection:
         now = database.now(connection)
@@ -282,7 +304,10 @@ def _apply(
         name, _ = workspace.server_of(frozen)
         if servers.closed_until(connection, database.tables, name, now) is None:
             messages.make_due(connection, database.tables, run.id, now)
-        return take_on(workspace, connection, run)
+        if not distributed:
+            return take_on(workspace, connection, run)
+        hand_over(workspace, connection, run)
+        return None
 
 
 def _wait_out_lease(workspace: Workspace, run: RunRow, listener: Listener) -> None:

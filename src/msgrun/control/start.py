@@ -3,13 +3,18 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from sqlalchemy import Connection
+
 from msgrun.control.restart import closed_until, resume
 from msgrun.control.work import (
     RECOVERED,
     Ending,
     deliver,
+    hand_over,
+    handed_over,
     merge_journals,
     recover_definition,
+    require_many_hosts,
     summary_of,
     take_on,
 )
@@ -50,6 +55,7 @@ def start(
     wait: bool,
     once: bool = False,
     processes: int | None = None,
+    distributed: bool = False,
     listener: Listener = ignore,
 ) -> Ending | None:
     """Plan a run, check it, ask, write it down and send it.
@@ -62,6 +68,7 @@ def start(
         wait: whether to wait for deferred messages here.
         once: do nothing when the same definition, cluster and period has already run.
         processes: how many work on it, this one included; None: as many as it is worth.
+        distributed: leave it to the workers of any host (PostgreSQL), in place of sending it here.
         listener: told what happens.
 
     Returns:
@@ -71,12 +78,23 @@ def start(
         PreflightError: an error that concerns the whole run; nothing is written.
         ServerDownError: the server cannot be reached; nothing is written.
         AlreadyRunningError: the definition has a live run.
+        UsageError: workers were asked for, and the ledger is SQLite.
     """
+    if distributed:
+        require_many_hosts(workspace)
     frozen = workspace.freeze(name)
     merge_journals(workspace)
     _refuse_when_live(workspace, name)
     if once and (earlier := _earlier_run(workspace, frozen, selection)) is not None:
-        return _once(workspace, frozen, earlier, wait=wait, processes=processes, listener=listener)
+        return _once(
+            workspace,
+            frozen,
+            earlier,
+            wait=wait,
+            processes=processes,
+            distributed=distributed,
+            listener=listener,
+        )
     criteria = workspace.criteria(frozen, selection)
     with ExitStack() as stack:
         with draft_run(workspace.database, workspace.source, frozen, criteria) as draft:
@@ -89,9 +107,16 @@ def start(
             stack.enter_context(definition_lock(workspace.database, name))
             recover_definition(workspace, name, lock_is_ours=True)
             domain = message_id_domain(workspace.sender_of(frozen))
-            run_id, token = draft.commit(
-                domain, lambda writing, run: (run.id, take_on(workspace, writing, run))
-            )
+
+            def begin(writing: Connection, run: RunRow) -> tuple[int, int | None]:
+                if not distributed:
+                    return run.id, take_on(workspace, writing, run)
+                hand_over(workspace, writing, run)
+                return run.id, None
+
+            run_id, token = draft.commit(domain, begin)
+        if token is None:
+            return handed_over(workspace, run_id)
         return deliver(workspace, run_id, token, wait=wait, processes=processes, listener=listener)
 
 
@@ -125,6 +150,7 @@ def _once(
     *,
     wait: bool,
     processes: int | None,
+    distributed: bool,
     listener: Listener,
 ) -> Ending:
     """Leave a finished run be, resume an unfinished one, respect a person and the leak guard."""
@@ -142,7 +168,14 @@ def _once(
             f"run {run.id} is paused: the server's daily quota is used up until {until:%F %R} UTC"
         )
         return Ending(summary_of(workspace, run.id), note=note)
-    return resume(workspace, run, wait=wait, processes=processes, listener=listener)
+    return resume(
+        workspace,
+        run,
+        wait=wait,
+        processes=processes,
+        distributed=distributed,
+        listener=listener,
+    )
 
 
 def _died(workspace: Workspace, run: RunRow) -> bool:

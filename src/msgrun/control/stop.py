@@ -29,6 +29,7 @@ def stop(workspace: Workspace, reference: str) -> Ending:
     merge_journals(workspace)
     with database.write() as connection:
         run = runs.find_run(connection, tables, reference, prefer_live=True)
+        run = runs.lock_run(connection, tables, run.id)  # a worker may be about to take it on
         now = database.now(connection)
         asked = runs.move_run(connection, tables, run.id, RunStatus.STOPPING, now)
         if not asked and run.status is not RunStatus.STOPPING:
@@ -50,7 +51,7 @@ def _until_drained(workspace: Workspace, run: RunRow) -> None:
             alive = workers.live_workers(connection, database, run.id, run.definition)
         # A frozen worker that wakes after its lease looks at the clock and sends no dot.
         drained = all(worker.drained or leases.are_over(worker) for worker in alive)
-        if current.status not in LIVE or (alive and drained):
+        if drained and (alive or current.status not in LIVE):
             return
         if not alive:
             try:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from msgrun.delivery.drain import Drain
 from msgrun.delivery.job import Job
-from msgrun.errors import AlreadyRunningError, ExitCode
+from msgrun.errors import AlreadyRunningError, ExitCode, UsageError
 from msgrun.events import Event, Listener, RunEnded, RunStarted
 from msgrun.failpoints import reach
 from msgrun.ledger import messages, runs, views, workers
@@ -85,6 +85,8 @@ def recover_dead(
 ) -> RunRow:
     """Bring a live run whose workers are dead to rest; return it as it is then.
 
+    One that waits for a worker is left as it is.
+
     Raises:
         AlreadyRunningError: somebody works on it.
     """
@@ -106,7 +108,7 @@ def recover_dead(
     released, doubted = messages.recover(
         connection, tables, run_id=run.id, dead_tokens=dead, now=now
     )
-    if run.status in LIVE:
+    if run.status in LIVE and not (run.distributed and run.status is RunStatus.PLANNED):
         told = f"worker is gone; {released} given back, {doubted} in doubt"
         runs.add_event(connection, tables, run.id, RECOVERED, now, told)
         told = "its worker is gone" if dead else "it never began"
@@ -114,11 +116,16 @@ def recover_dead(
     return runs.get_run(connection, tables, run.id)
 
 
-def recover_definition(workspace: Workspace, definition: str, *, lock_is_ours: bool) -> None:
+def recover_definition(
+    workspace: Workspace, definition: str, *, lock_is_ours: bool, but: int | None = None
+) -> None:
     """Bring dead live runs of a definition to rest, so that another may start.
 
+    Args:
+        but: the run that is about to be restarted.
+
     Raises:
-        AlreadyRunningError: one of them is alive.
+        AlreadyRunningError: one of them is alive, or was handed over to workers.
     """
     database = workspace.database
     with database.write() as connection:
@@ -126,6 +133,12 @@ def recover_definition(workspace: Workspace, definition: str, *, lock_is_ours: b
             connection, database.tables, limit=10, definition=definition, live=True
         ):
             recover_dead(workspace, connection, run, lock_is_ours=lock_is_ours)
+            if run.distributed and run.status is not RunStatus.STOPPING and run.id != but:
+                raise AlreadyRunningError(
+                    f"run {run.id} of '{definition}' waits for a worker",
+                    f"`msgrun restart {run.id}` sends it from here, `msgrun stop {run.id}` "
+                    "keeps workers from it",
+                )
     reach("recover.committed")
 
 
@@ -146,6 +159,44 @@ def take_on(workspace: Workspace, connection: Connection, run: RunRow) -> int:
         raise AlreadyRunningError(f"run {run.id} has been taken on by another process",
                                   f"`msgrun watch {run.id}` shows it")  # fmt: skip
     return workers.register(connection, tables, run.id, now)
+
+
+def require_many_hosts(workspace: Workspace) -> None:
+    """Refuse what several hosts do together where the ledger is one machine's.
+
+    Raises:
+        UsageError: the ledger is SQLite.
+    """
+    if workspace.database.is_sqlite:
+        raise UsageError(
+            "workers share a PostgreSQL database; this ledger is an SQLite file, which belongs to "
+            "one machine",
+            "`msgrun start` sends from this machine (--processes N uses more of it); for many "
+            "hosts set [database] url to postgresql+psycopg://…",
+        )
+
+
+def hand_over(workspace: Workspace, connection: Connection, run: RunRow) -> None:
+    """Leave a run to any `msgrun worker`. In the caller's transaction.
+
+    Raises:
+        AlreadyRunningError: somebody works on it, or on another run of its definition.
+    """
+    now = workspace.database.now(connection)
+    try:
+        handed = runs.hand_over(connection, workspace.database.tables, run.id, now)
+    except IntegrityError as error:
+        raise AlreadyRunningError(f"another run of '{run.definition}' is live",
+                                  "`msgrun runs` lists them") from error  # fmt: skip
+    if not handed:
+        raise AlreadyRunningError(f"run {run.id} has been taken on by another process",
+                                  f"`msgrun watch {run.id}` shows it")  # fmt: skip
+
+
+def handed_over(workspace: Workspace, run_id: int) -> Ending:
+    """Return how a command ended that left its run to the workers."""
+    note = f"run {run_id} waits for a worker: `msgrun watch {run_id}` follows it"
+    return Ending(summary_of(workspace, run_id), note=note, code=ExitCode.DONE)
 
 
 def deliver(
@@ -170,8 +221,9 @@ def deliver(
     Raises:
         MsgrunError: ledger or source failed; the next start or restart recovers.
     """
-    listener = _harmless(listener)
-    job = _job(workspace, run_id, token, wait=wait, processes=processes, listener=listener)
+    listener = harmless(listener)
+    job = job_of(workspace, run_id, token, wait=wait, processes=processes, listener=listener)
+    tell_started(workspace, job)
     reach("plan.written")
     status, interrupted = asyncio.run(_drain(job))
     summary = summary_of(workspace, run_id)
@@ -179,7 +231,7 @@ def deliver(
     return Ending(summary, interrupted)
 
 
-def _harmless(listener: Listener) -> Listener:
+def harmless(listener: Listener) -> Listener:
     """Keep a closed terminal, a broken pipe or a letter it cannot show from ending a run."""
     broken = False
 
@@ -196,26 +248,16 @@ def _harmless(listener: Listener) -> Listener:
     return listen
 
 
-def _job(
-    workspace: Workspace,
-    run_id: int,
-    token: int,
-    *,
-    wait: bool,
-    processes: int | None,
-    listener: Listener,
-) -> Job:
-    database = workspace.database
+def tell_started(workspace: Workspace, job: Job) -> None:
+    """Tell the job's listener what begins."""
+    database, run = workspace.database, job.run
     with database.read() as connection, connection.begin():
-        run = runs.get_run(connection, database.tables, run_id)
-        frozen = runs.revisions(connection, database.tables, run_id)
-        unsent = messages.count_in(connection, database.tables, run_id, UNSENT)
+        unsent = messages.count_in(connection, database.tables, run.id, UNSENT)
         figures = views.summarize(connection, database.tables, run)
-    newest: Frozen = frozen[max(frozen)]
-    name, server = workspace.server_of(newest)
-    listener(
+    server = workspace.config.servers[job.server]
+    job.listener(
         RunStarted(
-            run_id=run_id,
+            run_id=run.id,
             definition=run.definition,
             to_send=unsent,
             already_sent=figures.messages.sent,
@@ -224,6 +266,30 @@ def _job(
             redirect_to=run.selection.redirect_to,
         )
     )
+
+
+def job_of(
+    workspace: Workspace,
+    run_id: int,
+    token: int,
+    *,
+    wait: bool,
+    processes: int | None = None,
+    leaves: bool = False,
+    listener: Listener,
+) -> Job:
+    """Return all that a worker needs for a run, and make its journal.
+
+    Raises:
+        MsgrunError: it cannot be sent from this host.
+    """
+    database = workspace.database
+    with database.read() as connection, connection.begin():
+        run = runs.get_run(connection, database.tables, run_id)
+        frozen = runs.revisions(connection, database.tables, run_id)
+        unsent = messages.count_in(connection, database.tables, run_id, UNSENT)
+    newest: Frozen = frozen[max(frozen)]
+    name, server = workspace.server_of(newest)
     deadline = workspace.definition_of(newest).deadline_delta
     every = workspace.interval_of(newest)
     return Job(
@@ -242,6 +308,7 @@ def _job(
         deadline=deadline,
         wait=wait,
         processes=processes or worth_processes(unsent, every),
+        leaves=leaves,
         listener=listener,
     )
 
@@ -268,13 +335,13 @@ async def _drain(job: Job) -> tuple[RunStatus, int]:
         else:
             drain.abort()
 
-    with _signals(on_signal):
+    with signals(on_signal):
         status = await drain.run()
     return status, received[0] if received else 0
 
 
 @contextmanager
-def _signals(handler: Callable[[int, int], None]) -> Iterator[None]:
+def signals(handler: Callable[[int, int], None]) -> Iterator[None]:
     """Let SIGINT and SIGTERM drain; a closed terminal (SIGHUP) does not end a run."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,6 +1,7 @@
 """One worker drains one run: a feeder, senders, and a watch that looks for a stop."""
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -9,14 +10,17 @@ from msgrun.clock import boot_seconds
 from msgrun.delivery.feeder import Feeder
 from msgrun.delivery.floor import Floor
 from msgrun.delivery.job import Job
+from msgrun.delivery.pace import Pace
 from msgrun.delivery.record import Recorder
 from msgrun.delivery.sender import Sender
 from msgrun.failpoints import reach
-from msgrun.ledger import runs, workers
+from msgrun.ledger import crew, runs, workers
 from msgrun.states import RunStatus
 
 LOOK_SECONDS: Final = 0.15
 """How often the worker looks whether somebody asked it to stop."""
+
+_LOOK_AGAIN_SECONDS: Final = 0.5
 
 
 class Drain:
@@ -26,11 +30,18 @@ class Drain:
     """
 
     def __init__(self, job: Job) -> None:
-        self._job = job
+        self._pace = Pace(job.listener)
+        self._job = replace(job, listener=self._pace)
         self._tables = job.database.tables
-        self._floor = Floor(job)
+        self._floor = Floor(self._job)
         self._next_beat = 0.0
         self._drained = False
+        self._paused = False
+
+    @property
+    def sent(self) -> int:
+        """How many messages this worker has had accepted."""
+        return self._pace.sent
 
     async def run(self) -> RunStatus:
         """Drain the run; return the status that it is left in.
@@ -41,17 +52,10 @@ class Drain:
         merged = False
         try:
             await self._show_life()
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch())
-                async with asyncio.TaskGroup() as work:
-                    work.create_task(Feeder(self._floor).feed())
-                    recorder = Recorder(self._floor)
-                    for _ in range(self._job.connections):
-                        work.create_task(Sender(self._floor, recorder).serve())
-                watch.cancel()
-            if self._floor.error is not None:
-                raise self._floor.error
-            status = await self._floor.write(self._finish)
+            while (status := await self._work()) is None:
+                if not self._floor.halt.is_set():
+                    self._floor.ending = None
+                    await self._floor.pause(_LOOK_AGAIN_SECONDS, self._floor.halt)
             reach("finish.committed")
             merged = True
             return status
@@ -61,12 +65,30 @@ class Drain:
             self._job.journal.close(merged=merged)
             self._floor.writer.close()
 
+    async def _work(self) -> RunStatus | None:
+        """Send until nothing is left here or a halt; return how the run was left (`crew.leave`)."""
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch())
+            async with asyncio.TaskGroup() as work:
+                work.create_task(Feeder(self._floor).feed())
+                recorder = Recorder(self._floor)
+                for _ in range(self._job.connections):
+                    work.create_task(Sender(self._floor, recorder).serve())
+            watch.cancel()
+        if self._floor.error is not None:
+            raise self._floor.error
+        return await self._floor.write(self._finish)
+
     def stop(self, why: str) -> None:
-        """Start nothing new; what is in flight finishes."""
+        """Stop the run: start nothing new; what is in flight finishes."""
         self._floor.halt_with(RunStatus.STOPPED, None, why)
 
+    def leave(self, why: str) -> None:
+        """Leave the run to others: start nothing new; what is in flight finishes."""
+        self._floor.halt_with(RunStatus.RUNNING, None, why)
+
     def abort(self) -> None:
-        """Also drop the messages that have not come to their intent."""
+        """Also drop the messages that have not come to their intent; after `stop` or `leave`."""
         self.stop("aborted")
         for task in self._floor.unspent - self._floor.aborted:
             self._floor.aborted.add(task)
@@ -86,14 +108,25 @@ class Drain:
         if not floor.halt.is_set():
             status = await floor.write(self._status)
             if status is not RunStatus.RUNNING:
-                self.stop("asked to stop")
+                floor.halt_with(RunStatus.STOPPING, None, "asked to stop")
         if floor.halt.is_set() and not floor.near_dot and not self._drained:
             self._drained = True
             await floor.write(
                 lambda connection: workers.set_drained(connection, self._tables, self._job.token)
             )
+        if not self._job.database.is_sqlite:
+            await self._look_to_colleagues()
         if boot_seconds() >= self._next_beat:
             await self._show_life()
+
+    async def _look_to_colleagues(self) -> None:
+        """Have them stop at once with a run that is paused; take over from those that died."""
+        floor = self._floor
+        if floor.ending and floor.ending[0] is RunStatus.PAUSED and not self._paused:
+            self._paused = True
+            await floor.write(self._pause)
+        if boot_seconds() >= self._next_beat and await floor.write(self._has_dead):
+            await floor.write(self._take_over)
 
     async def _show_life(self) -> None:
         asked = boot_seconds()
@@ -102,7 +135,7 @@ class Drain:
             # the database's.
             self._floor.lease_over = asked + workers.LEASE.total_seconds()
         else:
-            self.stop("another process held this worker for dead and took over")
+            self.leave("another process held this worker for dead and took over")
         self._next_beat = asked + workers.HEARTBEAT.total_seconds()
 
     def _status(self, connection: Connection) -> RunStatus:
@@ -112,23 +145,47 @@ class Drain:
 
     def _beat(self, connection: Connection) -> bool:
         now = self._job.database.now(connection)
-        return workers.heartbeat(connection, self._tables, self._job.token, now)
+        return workers.heartbeat(
+            connection,
+            self._tables,
+            self._job.token,
+            now,
+            sent=self._pace.sent,
+            per_minute=self._pace.per_minute(),
+        )
 
-    def _finish(self, connection: Connection) -> RunStatus:
-        """Leave the run where it belongs, and sign off."""
-        run_id, tables = self._job.run.id, self._tables
-        if workers.is_signed_off(connection, tables, self._job.token):
-            return self._status(connection)  # the run is another worker's now
-        now = self._job.database.now(connection)
-        status, reason, detail = self._floor.ending or (RunStatus.FINISHED, None, None)
-        if status is RunStatus.STOPPED:
-            runs.move_run(connection, tables, run_id, RunStatus.STOPPING, now, detail=detail)
-        moved = runs.move_run(connection, tables, run_id, status, now, reason=reason, detail=detail)
-        if not moved:
-            # A stop from outside came while we were at another end.
-            status = RunStatus.STOPPED
-            runs.move_run(connection, tables, run_id, status, now, reason=reason, detail=detail)
-        workers.end(connection, tables, [self._job.token], now)
+    def _pause(self, connection: Connection) -> None:
+        """Say at once that the run is paused; who pauses it stays until its answers are in."""
+        status, reason, detail = self._floor.ending or (RunStatus.PAUSED, None, None)
+        run = runs.lock_run(connection, self._tables, self._job.run.id)
+        signed_off = workers.is_signed_off(connection, self._tables, self._job.token)
+        if run.status is RunStatus.RUNNING and not signed_off:
+            now = self._job.database.now(connection)
+            runs.move_run(
+                connection, self._tables, run.id, status, now, reason=reason, detail=detail
+            )
+
+    def _has_dead(self, connection: Connection) -> bool:
+        return crew.has_dead(connection, self._job.database, self._job.run.id)
+
+    def _take_over(self, connection: Connection) -> None:
+        run = runs.lock_run(connection, self._tables, self._job.run.id)
+        if not workers.is_signed_off(connection, self._tables, self._job.token):
+            crew.colleagues(connection, self._job.database, run, own=self._job.token)
+
+    def _finish(self, connection: Connection) -> RunStatus | None:
+        """Show the last figures and sign off, unless there is more to do after all."""
+        job = self._job
+        runs.lock_run(connection, self._tables, job.run.id)  # first, as whoever takes over does
+        self._beat(connection)
+        status = crew.leave(
+            connection,
+            job.database,
+            job.run.id,
+            job.token,
+            ending=self._floor.ending,
+            stays=not job.leaves,
+        )
         reach("finish.writing")
         return status
 

@@ -159,7 +159,10 @@ class Feeder:
         if left.pending:
             await floor.pause(_LOOK_AGAIN_SECONDS, floor.stirred)
             return True
-        if left.due is None:
+        if left.elsewhere and not self._job.leaves:
+            await floor.pause(_LOOK_AGAIN_SECONDS, floor.stirred)  # it may be given back
+            return True
+        if left.due is None or left.elsewhere:
             return False
         if not self._job.wait:
             floor.ending = (RunStatus.WAITING, "MR505", f"{left.deferred} deferred")
@@ -179,14 +182,20 @@ class Feeder:
             messages.count_in(connection, self._tables, run_id, (MessageState.DEFERRED,)),
             due,
             (due - now).total_seconds() if due else 0.0,
+            messages.held_elsewhere(connection, self._tables, run_id, self._job.token),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """What a run has left that nobody holds; `due` is by the database's clock."""
+    """What a run has left that we do not hold; `due` is by the database's clock.
+
+    Attributes:
+        elsewhere: whether another worker holds messages.
+    """
 
     pending: int
     deferred: int
     due: datetime | None
     due_in: float
+    elsewhere: bool

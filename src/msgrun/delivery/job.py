@@ -26,6 +26,8 @@ class Job:
         deadline: how long a message is tried again, from its first deferral.
         wait: whether to wait for deferred messages here.
         processes: how many processes work on it, this one included; the others compose.
+        leaves: whether it leaves the last messages to the colleagues that hold them; else it
+            waits until they have gone.
     """
 
     database: Database
@@ -41,5 +43,6 @@ class Job:
     deadline: timedelta
     wait: bool
     processes: int = 1
+    leaves: bool = False
     listener: Listener = ignore
     randomness: random.Random = field(default_factory=random.SystemRandom)

@@ -71,6 +71,12 @@ def _nobody_works(run: RunFacts) -> Finding:
     seen = "no process has ever worked on it"
     if worker is not None:
         seen = f"pid {worker.pid} on {worker.host}, last sign of life {instant(worker.seen_at)}"
+    if run.row.distributed:
+        return found(
+            "MR503", Stage.RUN, f"run {number} is {run.row.status}, for any worker; {seen}",
+            remedy="msgrun worker", subject=f"run {number}",
+            cause=f"run {number} waits for a worker, and none is at it",
+        )  # fmt: skip
     return found(
         "MR503", Stage.RUN, f"run {number} is {run.row.status}; {seen}",
         remedy=f"msgrun restart {number}", subject=f"run {number}",

@@ -333,6 +333,17 @@ def hold(
         connection.execute(update(link).where(link.c.message_id.in_(chunk)).values(holds=holds))
 
 
+def held_elsewhere(connection: Connection, tables: Tables, run_id: int, token: int) -> bool:
+    """Tell whether another worker than `token` holds a message of a run."""
+    message = tables.message
+    held = select(message.c.id).where(
+        message.c.run_id == run_id,
+        message.c.state.in_((M.CLAIMED, M.SENDING)),
+        message.c.token != token,
+    )
+    return connection.execute(held.limit(1)).first() is not None
+
+
 def count_in(
     connection: Connection, tables: Tables, run_id: int, states: Collection[MessageState]
 ) -> int:

@@ -13,7 +13,11 @@ from msgrun.states import MessageState, RunStatus
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run as the ledger has it."""
+    """One run as the ledger has it.
+
+    Attributes:
+        distributed: handed over: any `msgrun worker` takes it on.
+    """
 
     id: int
     uid: str
@@ -29,6 +33,7 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    distributed: bool
 
     @classmethod
     def of(cls, row: RowMapping) -> "RunRow":
@@ -58,6 +63,7 @@ class RunRow:
             "created_at",
             "started_at",
             "finished_at",
+            "distributed",
         )
         return cls(
             status=RunStatus(row["status"]),
@@ -220,17 +226,28 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that works, or worked, on a run."""
+    """A process that works, or worked, on a run.
+
+    Attributes:
+        run_id: None while it looks for a run.
+        standing: a `msgrun worker`, which goes on to the next run.
+        sent: messages of this run that were accepted, as of its last sign of life.
+        per_minute: the same over its last minute, or since it began.
+    """
 
     id: int
-    run_id: int
+    run_id: int | None
     host: str
     boot_id: str
     pid: int
+    started_at: datetime
     seen_at: datetime
     lease_until: datetime
     drained: bool
     ended_at: datetime | None
+    standing: bool
+    sent: int
+    per_minute: int
 
 
 def addresses_of(value: Any) -> tuple[Address, ...]:

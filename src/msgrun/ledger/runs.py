@@ -135,7 +135,9 @@ def move_run(
     """Move a run if the table of moves allows it from where it stands; tell whether it moved."""
     run = tables.run
     values: dict[str, Any] = {"status": to, "reason": reason, "detail": detail}
-    if to is RunStatus.RUNNING:
+    if to is RunStatus.PLANNED:
+        values["finished_at"] = None
+    elif to is RunStatus.RUNNING:
         values |= {
             "started_at": func.coalesce(run.c.started_at, literal(now, run.c.started_at.type)),
             "finished_at": None,
@@ -148,6 +150,38 @@ def move_run(
     if moved.rowcount:
         add_event(connection, tables, run_id, to.value, now, detail)
     return bool(moved.rowcount)
+
+
+def hand_over(connection: Connection, tables: Tables, run_id: int, now: datetime) -> bool:
+    """Leave a run, planned, to any worker that comes; False when it is live elsewhere.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the definition has another live run.
+    """
+    run = tables.run
+    if get_run(connection, tables, run_id).status is not RunStatus.PLANNED and not move_run(
+        connection, tables, run_id, RunStatus.PLANNED, now
+    ):
+        return False
+    handed = connection.execute(
+        update(run)
+        .where(run.c.id == run_id, run.c.status == RunStatus.PLANNED)
+        .values(distributed=True)
+    )
+    add_event(connection, tables, run_id, "handed over", now, "to any worker")
+    return bool(handed.rowcount)
+
+
+def handed_over(connection: Connection, tables: Tables) -> list[RunRow]:
+    """Return the runs that workers may take on or join, oldest first.
+
+    Those that are drained now, those that wait for a worker, and those of them with deferred
+    messages alone; whether anything is left to do in one is not looked at.
+    """
+    run = tables.run
+    kept = run.c.distributed & run.c.status.in_((RunStatus.PLANNED, RunStatus.WAITING))
+    query = select(run).where((run.c.status == RunStatus.RUNNING) | kept).order_by(run.c.id)
+    return [RunRow.of(row) for row in connection.execute(query).mappings()]
 
 
 def get_run(connection: Connection, tables: Tables, run_id: int) -> RunRow:

@@ -1,4 +1,4 @@
-"""Who works on a run: registered, seen, and known to be dead.
+"""Who works on a run, or looks for one: registered, seen, and known to be dead.
 
 SQLite: a file lock for each definition, which the kernel releases with the process.
 PostgreSQL: a lease by the database's clock, cut short where the process is known to be dead.
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from msgrun.database import Database
 from msgrun.errors import AlreadyRunningError
@@ -102,24 +102,36 @@ def live_workers(
     Args:
         lock_is_ours: this process holds `definition_lock`, so nobody else is alive (SQLite).
     """
-    rows = _open_workers(connection, database.tables, run_id)
+    rows = open_workers(connection, database.tables, run_id)
     if not rows:
         return ()
     if database.is_sqlite:
         return () if lock_is_ours or _lock_is_free(database, definition) else rows
     now = database.now(connection)
-    return [row for row in rows if row.lease_until > now and not _is_dead_here(row)]
+    return [row for row in rows if holds_lease(row, now)]
 
 
-def _open_workers(connection: Connection, tables: Tables, run_id: int) -> list[WorkerRow]:
+def holds_lease(row: WorkerRow, now: datetime) -> bool:
+    """Tell whether a worker that has not signed off is alive, as far as this host can tell."""
+    return row.lease_until > now and not _is_dead_here(row)
+
+
+def open_workers(connection: Connection, tables: Tables, run_id: int) -> list[WorkerRow]:
+    """Return the workers of a run that never signed off, dead or alive."""
     worker = tables.worker
-    rows = connection.execute(
-        select(worker)
-        .where(worker.c.run_id == run_id, worker.c.ended_at.is_(None))
-        .order_by(worker.c.id)
-    ).mappings()
+    mine = worker.c.run_id == run_id
+    return _read(connection, tables, mine, worker.c.ended_at.is_(None))
+
+
+def list_workers(connection: Connection, tables: Tables, *, ended: bool) -> list[WorkerRow]:
+    """Return who works or looks for work, in the order of signing up; also `ended` ones."""
+    return _read(connection, tables, *([] if ended else [tables.worker.c.ended_at.is_(None)]))
+
+
+def _read(connection: Connection, tables: Tables, *which: ColumnElement[bool]) -> list[WorkerRow]:
+    rows = connection.execute(select(tables.worker).where(*which).order_by(tables.worker.c.id))
     fields = WorkerRow.__dataclass_fields__
-    return [WorkerRow(**{name: row[name] for name in fields}) for row in rows]
+    return [WorkerRow(**{name: row[name] for name in fields}) for row in rows.mappings()]
 
 
 def last_worker(connection: Connection, tables: Tables, run_id: int) -> WorkerRow | None:
@@ -147,8 +159,20 @@ def _is_dead_here(row: WorkerRow) -> bool:
     return False
 
 
-def register(connection: Connection, tables: Tables, run_id: int, now: datetime) -> int:
-    """Sign up as a worker of a run; return the token that fences its claims."""
+def register(
+    connection: Connection,
+    tables: Tables,
+    run_id: int | None,
+    now: datetime,
+    *,
+    standing: bool = False,
+) -> int:
+    """Sign up as a worker of a run; return the token that fences its claims.
+
+    Args:
+        run_id: None for one that looks for a run (see `join`).
+        standing: whether it goes on to the next run after this one.
+    """
     token: int = connection.execute(
         insert(tables.worker)
         .values(
@@ -160,25 +184,71 @@ def register(connection: Connection, tables: Tables, run_id: int, now: datetime)
             seen_at=now,
             lease_until=now + LEASE,
             drained=False,
+            standing=standing,
         )
         .returning(tables.worker.c.id)
     ).scalar_one()
     return token
 
 
-def heartbeat(connection: Connection, tables: Tables, token: int, now: datetime) -> bool:
-    """Show a sign of life and extend the lease of all that is held; False when signed off."""
+def join(connection: Connection, tables: Tables, token: int, run_id: int, now: datetime) -> bool:
+    """Let a worker that looks for a run be one of this run; False when it was signed off."""
+    worker = tables.worker
+    joined = connection.execute(
+        update(worker)
+        .where(worker.c.id == token, worker.c.run_id.is_(None), worker.c.ended_at.is_(None))
+        .values(run_id=run_id, started_at=now, seen_at=now, lease_until=now + LEASE)
+    )
+    return bool(joined.rowcount)
+
+
+def forget_idle(
+    connection: Connection, tables: Tables, now: datetime, token: int | None = None
+) -> None:
+    """Remove those that never had a run: the one that leaves, and all whose lease is over."""
+    worker = tables.worker
+    gone = worker.c.lease_until < now
+    connection.execute(
+        delete(worker).where(worker.c.run_id.is_(None), gone | (worker.c.id == (token or 0)))
+    )
+
+
+def any_standing(connection: Connection, database: Database) -> bool:
+    """Tell whether a `msgrun worker` lives anywhere, at work or looking for some."""
+    now = database.now(connection)
+    rows = list_workers(connection, database.tables, ended=False)
+    return any(row.standing and holds_lease(row, now) for row in rows)
+
+
+def heartbeat(
+    connection: Connection,
+    tables: Tables,
+    token: int,
+    now: datetime,
+    *,
+    sent: int = 0,
+    per_minute: int = 0,
+) -> bool:
+    """Show a sign of life and extend the lease of all that is held; False when signed off.
+
+    Args:
+        sent: messages of this run that this worker has had accepted.
+        per_minute: the same over its last minute, or since it began.
+    """
     worker, message = tables.worker, tables.message
     alive = connection.execute(
         update(worker)
         .where(worker.c.id == token, worker.c.ended_at.is_(None))
-        .values(seen_at=now, lease_until=now + LEASE)
+        .values(seen_at=now, lease_until=now + LEASE, sent=sent, per_minute=per_minute)
     )
     if not alive.rowcount:
         return False
+    # Named, so that the index of the run's states is used.
+    run_id = select(worker.c.run_id).where(worker.c.id == token).scalar_subquery()
     connection.execute(
         update(message)
         .where(
+            message.c.run_id == run_id,
             message.c.token == token,
             message.c.state.in_((MessageState.CLAIMED, MessageState.SENDING)),
         )
@@ -213,4 +283,4 @@ def end(connection: Connection, tables: Tables, tokens: Sequence[int], now: date
 
 def dead_tokens(connection: Connection, tables: Tables, run_id: int) -> list[int]:
     """Return the tokens of workers that never signed off; the caller knows that none is alive."""
-    return [row.id for row in _open_workers(connection, tables, run_id)]
+    return [row.id for row in open_workers(connection, tables, run_id)]

@@ -7,7 +7,9 @@ from typing import Any, Final, TextIO
 
 from msgrun.control.resolve import Resolved
 from msgrun.control.send_test import Tested
+from msgrun.control.worker import Drained
 from msgrun.errors import MsgrunError
+from msgrun.ledger.census import Seen
 from msgrun.ledger.rows import Counts, MessageRow, RunRow, Summary
 from msgrun.model import Invoice
 from msgrun.planning.draft import Plan
@@ -62,6 +64,42 @@ def run_object(run: RunRow) -> dict[str, Any]:
         "schedule": run.schedule,
         "slot": run.slot,
     }
+
+
+def workers_document(seen: Sequence[Seen]) -> dict[str, Any]:
+    """Return a list of workers."""
+    return {"schema": SCHEMA, "workers": [_worker_object(each) for each in seen]}
+
+
+def _worker_object(seen: Seen) -> dict[str, Any]:
+    worker = seen.worker
+    return {
+        "worker": worker.id,
+        "host": worker.host,
+        "pid": worker.pid,
+        "run": worker.run_id,
+        "started_at": moment(worker.started_at),
+        "seen_at": moment(worker.seen_at),
+        "lease_until": moment(worker.lease_until),
+        "ended_at": moment(worker.ended_at) or None,
+        "sent": worker.sent,
+        "per_minute": worker.per_minute,
+        "state": seen.state.value,
+    }
+
+
+def drained_document(drained: Sequence[Drained]) -> dict[str, Any]:
+    """Return the runs that a worker had a part in."""
+    runs = [
+        {
+            "run": each.run,
+            "definition": each.definition,
+            "sent": each.sent,
+            "status": each.status.value,
+        }
+        for each in drained
+    ]
+    return {"schema": SCHEMA, "runs": runs}
 
 
 def resolved_document(resolved: Sequence[Resolved]) -> dict[str, Any]:

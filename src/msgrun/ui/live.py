@@ -23,6 +23,7 @@ from msgrun.events import (
     ServerTrouble,
     Stopping,
     WaitingForDeferred,
+    WaitingForWorker,
 )
 from msgrun.states import MessageState
 from msgrun.ui.text import STYLES, Part, Printer, assemble, duration, moment, plural
@@ -125,6 +126,8 @@ def trouble_of(event: Event) -> str:
             return f"server trouble, next try in {duration(retry_in)}: {text}"
         case WaitingForDeferred(until, deferred):
             return f"waiting until {moment(until)} for {plural(deferred, 'deferred message')}"
+        case WaitingForWorker(run_id):
+            return f"run {run_id} waits for a worker: `msgrun worker` on any host takes it"
         case Stopping(why):
             return f"stopping: {why}"
         case _:

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgrun.catalogue import CATALOGUE
 from msgrun.control.restart import Proposal
+from msgrun.ledger.census import Seen
 from msgrun.ledger.rows import RunRow, Summary
 from msgrun.model import Address, Period, Selection
 from msgrun.planning.draft import Plan
@@ -260,3 +261,25 @@ def print_runs(printer: Printer, runs: Sequence[RunRow]) -> None:
     ]
     header = ("run", "definition", "status", "period", "cluster", "created", "by")
     printer.table(header, rows, right=(0,))
+
+
+def print_workers(printer: Printer, seen: Sequence[Seen]) -> None:
+    """Print workers, one a line."""
+    if not seen:
+        printer.line("no worker is alive; `msgrun worker` starts one (PostgreSQL)")
+        return
+    rows = [
+        (
+            str(each.worker.id),
+            each.worker.host,
+            str(each.worker.pid),
+            str(each.worker.run_id or ""),
+            each.state.value,
+            moment(each.worker.seen_at),
+            f"{each.worker.sent:,}",
+            f"{each.worker.per_minute:,}",
+        )
+        for each in seen
+    ]
+    header = ("worker", "host", "pid", "run", "state", "last sign", "sent", "a minute")
+    printer.table(header, rows, right=(0, 2, 3, 6, 7))
