@@ -256,8 +256,9 @@ def rate_of(connection: Connection) -> float:
         text(
             "WITH sent AS (SELECT sent_at, percent_rank() OVER (ORDER BY sent_at) AS place "
             "FROM msgrun.message WHERE state = 'sent') SELECT count(*), extract(epoch FROM "
-            f"max(sent_at) - min(sent_at)) FROM sent WHERE place BETWEEN {FROM} AND {TO}"
-        )
+            "max(sent_at) - min(sent_at)) FROM sent WHERE place BETWEEN :first AND :last"
+        ),
+        {"first": FROM, "last": TO},
     ).one()
     return float(share) / float(seconds)
 
