@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from billing import write_config
-from simulate import Cost, Costs
+from simulated_costs import Cost, Costs
 from sqlalchemy import Connection
 from workers import Yard, arguments, family, parent_of, yard_of
 
