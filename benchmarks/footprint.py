@@ -41,8 +41,7 @@ FROM pg_stat_user_tables WHERE schemaname = 'msgrun' AND relname IN ('message', 
 ORDER BY relname
 """
 _EAGER = (
-    "ALTER TABLE msgrun.message SET (autovacuum_vacuum_scale_factor = 0.02, "
-    "autovacuum_vacuum_cost_delay = 0)",
+    "ALTER TABLE msgrun.message SET (autovacuum_vacuum_scale_factor = 0.02)",
     "ALTER SYSTEM SET autovacuum_naptime = '2s'",
     "SELECT pg_reload_conf()",
 )
@@ -123,8 +122,8 @@ def on_postgresql(yard: Yard, server: PostgreSQL, *, snapshot: bool, eager: bool
         for name, made, changed, hot, live, dead, vacuums in ask(asking, _TUPLES):
             print(
                 f"  {name}: {made / yard.messages:.2f} inserts, {changed / yard.messages:.2f} "
-                f"updates ({hot / yard.messages:.2f} HOT) a message; {live:,} live, {dead:,} dead rows; "
-                f"autovacuum came {vacuums} times"
+                f"updates ({hot / yard.messages:.2f} HOT) a message; {live:,} live, {dead:,} dead "
+                f"rows; autovacuum came {vacuums} times"
             )
         print(*tenths(asking, "msgrun.message"), sep="\n")
         print(*sizes(yard, ask(asking, _SIZES), "after the run"), sep="\n")

@@ -65,8 +65,10 @@ def claim(
         return []
     pending = connection.execute(
         select(message.c.id)
-        .where(message.c.run_id == run_id, message.c.state == M.PENDING)
-        .order_by(message.c.number)
+        # By `between` and this order, PostgreSQL can use the index by state alone: the one by
+        # number would have it walk, at each claim, past all that was sent before.
+        .where(message.c.run_id == run_id, message.c.state.between(M.PENDING, M.PENDING))
+        .order_by(message.c.state, message.c.number)
         .limit(wanted)
         .with_for_update(skip_locked=True)
     )
