@@ -274,6 +274,7 @@ def job_of(
     token: int,
     *,
     wait: bool,
+    processes: int | None = None,
     leaves: bool = False,
     processes: int | None = None,
     listener: Listener,
