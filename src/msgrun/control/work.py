@@ -274,7 +274,6 @@ def job_of(
     token: int,
     *,
     wait: bool,
-    processes: int | None = None,
     leaves: bool = False,
     processes: int | None = None,
     listener: Listener,
