@@ -8,6 +8,7 @@ from ledger_book import Book, M, R
 
 from msgrun.database import Database
 from msgrun.ledger import crew, messages, runs, workers
+from msgrun.ledger.messages import Intent
 from msgrun.states import RunStatus
 
 STOP = (R.STOPPED, None, "SIGTERM received")
@@ -144,8 +145,8 @@ def test_the_last_one_takes_over_from_the_dead_and_goes_on(book: Book) -> None:
     sending, claimed = claim(book, dead)
     with book.database.write() as connection:
         assert messages.intend(
-            connection, book.tables, run_id=book.run.id, message_id=sending, token=dead,
-            date=book.database.now(connection), sha256="ab", size=7, context={},
+            connection, book.tables, run_id=book.run.id, token=dead,
+            intents=[Intent(sending, book.database.now(connection), "ab", 7, "{}")],
             now=book.database.now(connection),
         )  # fmt: skip
     die(book, dead)
