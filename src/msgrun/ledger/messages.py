@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.engine.interfaces import Dialect
@@ -65,9 +66,13 @@ def claim(
         return []
     pending = connection.execute(
         select(message.c.id)
-        # By `between` and this order, PostgreSQL can use the index by state alone: the one by
-        # number would have it walk, at each claim, past all that was sent before.
-        .where(message.c.run_id == run_id, message.c.state.between(M.PENDING, M.PENDING))
+        # Compared and ordered so, PostgreSQL can use the index by state alone: by the one of
+        # numbers it would walk, at each claim, past all that was sent before.
+        .where(
+            message.c.run_id == run_id,
+            tuple_(message.c.state, message.c.number) > tuple_(literal(str(M.PENDING)), 0),
+            message.c.state <= M.PENDING,
+        )
         .order_by(message.c.state, message.c.number)
         .limit(wanted)
         .with_for_update(skip_locked=True)
