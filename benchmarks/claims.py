@@ -20,7 +20,6 @@ from workers import old_snapshot
 
 from msgrun.database import Database
 from msgrun.ledger import messages, workers
-from msgrun.states import MessageState
 
 BATCH = 48
 CLAIMS = 9
@@ -66,13 +65,6 @@ class Run:
                 took.append(time.perf_counter() - began)
         return took
 
-    def count(self) -> float:
-        """Return the seconds that it takes to count what is pending."""
-        with self._database.connect() as connection:
-            began = time.perf_counter()
-            messages.count_in(connection, self._database.tables, 1, (MessageState.PENDING,))
-            return time.perf_counter() - began
-
     def _claim(self, connection: Connection) -> None:
         claimed = messages.claim(
             connection,
@@ -115,11 +107,6 @@ def main() -> int:
         for held in (False, True):
             run = Run(database)
             os.sync()
-            if not held:
-                counted = statistics.median(run.count() for _ in range(CLAIMS))
-                print(
-                    f"to count all that is pending, as an idle worker does: {counted * 1e3:.0f} ms"
-                )
             with ExitStack() as snapshot:
                 if held:
                     snapshot.enter_context(old_snapshot(url))

@@ -351,6 +351,15 @@ def held_elsewhere(connection: Connection, tables: Tables, run_id: int, token: i
     return connection.execute(held.limit(1)).first() is not None
 
 
+def is_any_in(
+    connection: Connection, tables: Tables, run_id: int, states: Collection[MessageState]
+) -> bool:
+    """Tell whether a message of a run is in any of the states: at once, among however many."""
+    message = tables.message
+    found = select(message.c.id).where(message.c.run_id == run_id, message.c.state.in_(states))
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def count_in(
     connection: Connection, tables: Tables, run_id: int, states: Collection[MessageState]
 ) -> int:
