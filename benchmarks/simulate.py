@@ -35,17 +35,28 @@ def told(name: str, scenario: Scenario, result: Result) -> Iterator[str]:
 
 
 def scenarios(asked: argparse.Namespace) -> Iterator[tuple[str, Scenario]]:
-    """Yield what is simulated when nothing else is asked for."""
-    cores = len(os.sched_getaffinity(0))
-    for workers in (1, 2, 4):
-        yield f"one machine, {workers} workers", here(workers, 6000, 10, cores, 0.0)
+    """Yield the one scenario that is asked for, or those of docs/scale.md."""
     if asked.hosts:
         yield _named(asked, asked.hosts, asked.rate), _scenario(asked, asked.hosts, asked.rate)
         return
+    cores = len(os.sched_getaffinity(0))
+    for workers in (1, 2, 4):
+        yield f"this machine, {workers} workers", here(workers, 6000, 10, cores, 0.0)
     for rate in (600, 6_000, 60_000, 0):
         yield _named(asked, 10, rate), _scenario(asked, 10, rate)
-    for hosts in (1, 2, 5, 20):
+    for hosts in (1, 2, 5, 20, 40):
         yield _named(asked, hosts, 0), _scenario(asked, hosts, 0)
+    ten = _scenario(asked, 10, 0)
+    name = _named(asked, 10, 0)
+    yield f"{name}, 100 connections", replace(ten, connections=100)
+    yield (
+        f"{name}, 100 connections, 4 cores and processes",
+        replace(ten, connections=100, processes=4, cores=4),
+    )
+    yield f"{name}, database 5 ms away", replace(ten, database_trip=0.005)
+    yield f"{name}, relay answers in 200 ms", replace(ten, answer=0.2)
+    limited = _scenario(asked, 10, 60_000)
+    yield f"{_named(asked, 10, 60_000)}, database 5 ms away", replace(limited, database_trip=0.005)
 
 
 def here(workers: int, messages: int, connections: int, cores: int, busy: float) -> Scenario:

@@ -91,7 +91,7 @@ class World:
         found = {
             "cores": added(self.hosts),
             "event loops and writers": added(each.interpreter for each in self.workers),
-            "composing": added(each.composers for each in self.workers),
+            "claiming and composing": added(each.composers for each in self.workers),
             "database's cores": added([self.database]),
             "database's disk": added([self.disk.part]),
             "relay's row": added([self.row]),

@@ -52,7 +52,7 @@ def test_where_composing_is_the_limit_a_further_process_doubles_the_rate(
     costs = replace(lab.free, compose=lab.cost(0.004))
     assert rate(lab, costs) == pytest.approx(250, rel=0.03)
     assert rate(lab, costs, processes=3) == pytest.approx(500, rel=0.05)
-    assert lab.simulate(lab.quick, costs).limit == "composing"
+    assert lab.simulate(lab.quick, costs).limit == "claiming and composing"
 
 
 def test_workers_of_one_host_share_its_cores(lab: SimpleNamespace) -> None:

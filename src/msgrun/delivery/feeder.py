@@ -186,7 +186,7 @@ class Feeder:
         due = messages.next_due(connection, self._tables, run_id)
         now = self._job.database.now(connection)
         return _Left(
-            messages.count_in(connection, self._tables, run_id, (MessageState.PENDING,)),
+            messages.is_any_in(connection, self._tables, run_id, (MessageState.PENDING,)),
             messages.count_in(connection, self._tables, run_id, (MessageState.DEFERRED,)),
             due,
             (due - now).total_seconds() if due else 0.0,
@@ -202,7 +202,7 @@ class _Left:
         elsewhere: whether another worker holds messages.
     """
 
-    pending: int
+    pending: bool
     deferred: int
     due: datetime | None
     due_in: float

@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.engine.interfaces import Dialect
@@ -94,16 +95,22 @@ def claim(
 
 
 def _pending(tables: Tables, run_id: int, after: int) -> Select[Any]:
-    """Return the ids of pending messages in the order of their numbers."""
+    """Return the ids of pending messages behind a number, in the order of their numbers.
+
+    Compared and ordered so, PostgreSQL can use the index by state alone: by the one of numbers
+    it would walk, at each claim, past all that was sent before.
+    """
     message = tables.message
-    ids = select(message.c.id).where(message.c.run_id == run_id)
-    if after:
-        found = ids.where(message.c.state == M.PENDING, message.c.number > after)
-        return found.order_by(message.c.number)
-    # By `between` and this order, PostgreSQL can use the index by state alone: the one by number
-    # would have it walk past all that was sent before.
-    found = ids.where(message.c.state.between(M.PENDING, M.PENDING))
-    return found.order_by(message.c.state, message.c.number)
+    place = tuple_(message.c.state, message.c.number)
+    return (
+        select(message.c.id)
+        .where(
+            message.c.run_id == run_id,
+            place > tuple_(literal(str(M.PENDING)), literal(after)),
+            message.c.state <= M.PENDING,
+        )
+        .order_by(message.c.state, message.c.number)
+    )
 
 
 def invoices_of(
@@ -358,6 +365,15 @@ def held_elsewhere(connection: Connection, tables: Tables, run_id: int, token: i
         message.c.token != token,
     )
     return connection.execute(held.limit(1)).first() is not None
+
+
+def is_any_in(
+    connection: Connection, tables: Tables, run_id: int, states: Collection[MessageState]
+) -> bool:
+    """Tell whether a message of a run is in any of the states: at once, among however many."""
+    message = tables.message
+    found = select(message.c.id).where(message.c.run_id == run_id, message.c.state.in_(states))
+    return connection.execute(found.limit(1)).first() is not None
 
 
 def count_in(
