@@ -22,11 +22,23 @@ UntilIdle = Annotated[
     bool, typer.Option("--until-idle", help="End when no run is left to drain: for cron.")
 ]
 
+Processes = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        max=64,
+        help="How many processes work on a run here: one sends, the others compose.",
+    ),
+]
+
 
 def worker(
     ctx: typer.Context,
     poll: Poll = 1.0,
     until_idle: UntilIdle = False,
+    processes: Processes = 1,
     json: options.Json = False,
 ) -> None:
     """Drain runs of a PostgreSQL database, with as many workers on as many hosts as you like.
@@ -47,7 +59,14 @@ def worker(
     printer.line(f"looking for runs in {workspace.database.describe()}; Ctrl-C ends this worker")
     view = Aside(_EachRun(printer))
     try:
-        drained = work(workspace, poll=poll, until_idle=until_idle, listener=view, tell=_tell_error)
+        drained = work(
+            workspace,
+            poll=poll,
+            until_idle=until_idle,
+            processes=processes,
+            listener=view,
+            tell=_tell_error,
+        )
     finally:
         view.close()
     if json:

@@ -60,6 +60,7 @@ def work(
     *,
     poll: float = POLL_SECONDS,
     until_idle: bool = False,
+    processes: int = 1,
     listener: Listener = ignore,
     tell: Tell = lambda _error: None,
 ) -> list[Drained]:
@@ -72,6 +73,7 @@ def work(
         workspace: configuration, database, source.
         poll: seconds between two looks for a run.
         until_idle: whether to end when no run is left that could be drained now.
+        processes: how many work on a run here, this one included.
         listener: told what happens in the runs.
         tell: told of errors that the worker outlives.
 
@@ -83,15 +85,18 @@ def work(
         MsgrunError: with `until_idle`, a run could not be drained from here, or the database fails.
     """
     require_many_hosts(workspace)
-    worker = _Worker(workspace, poll, harmless(listener), tell)
+    worker = _Worker(workspace, poll, processes, harmless(listener), tell)
     return asyncio.run(worker.work(until_idle=until_idle))
 
 
 class _Worker:
     """One process: the run that it drains now, and how it looks for the next."""
 
-    def __init__(self, workspace: Workspace, poll: float, listener: Listener, tell: Tell) -> None:
+    def __init__(
+        self, workspace: Workspace, poll: float, processes: int, listener: Listener, tell: Tell
+    ) -> None:
         self._workspace = workspace
+        self._processes = processes
         self._database = workspace.database
         self._poll = poll
         self._listener = listener
@@ -218,7 +223,13 @@ class _Worker:
         """Drain a run that was joined; what fails here is others' to go on with."""
         try:
             job = job_of(
-                self._workspace, run.id, token, wait=False, leaves=True, listener=self._listener
+                self._workspace,
+                run.id,
+                token,
+                wait=False,
+                leaves=True,
+                processes=self._processes,
+                listener=self._listener,
             )
             await self._drain_job(job)
         except MsgrunError as error:
