@@ -120,8 +120,11 @@ class Result:
     @property
     def limit(self) -> str:
         """The parts that are full."""
-        full = [name for name, share in self.busy.items() if share > FULL]
-        beside = [name for name in full if name != "connections"]
-        if beside:
+        full = {name for name, share in self.busy.items() if share > FULL}
+        # A disk that flushes without a pause is no limit by itself: each flush serves all.
+        if beside := sorted(full - {"connections", "database's disk"}):
             return ", ".join(beside)
-        return "connections: all of them wait for answers and commits" if full else "none is full"
+        if "connections" not in full:
+            return "none is full"
+        commits = "commits (the disk flushes without a pause)" if len(full) > 1 else "commits"
+        return f"connections: all of them wait for answers and {commits}"

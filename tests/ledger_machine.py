@@ -263,7 +263,9 @@ class LedgerMachine(LedgerModel, RuleBasedStateMachine):
         today = self.workspace.criteria(frozen, run.selection, own_run=run.id) if failed else None
         with review_run(self.database, source, run, waiting, failed=today) as review:
             try:
-                token = restarting._apply(self.workspace, run, frozen, review, failed=failed)
+                token = restarting._apply(
+                    self.workspace, run, frozen, review, failed=failed, distributed=False
+                )
             except AlreadyRunningError:
                 self.after()
                 assert self.seen == before, "a restart that failed has written"

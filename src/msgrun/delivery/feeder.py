@@ -126,7 +126,12 @@ class Feeder:
             if tries:
                 # The COMMIT before this one may have happened: those claims are nobody's.
                 messages.release_unknown(
-                    connection, self._tables, token=job.token, known=held, now=now
+                    connection,
+                    self._tables,
+                    run_id=job.run.id,
+                    token=job.token,
+                    known=held,
+                    now=now,
                 )
             tries += 1
             claim = partial(

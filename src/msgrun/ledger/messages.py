@@ -162,11 +162,18 @@ def give_up_resends(
 
 
 def release_unknown(
-    connection: Connection, tables: Tables, *, token: int, known: Collection[int], now: datetime
+    connection: Connection,
+    tables: Tables,
+    *,
+    run_id: int,
+    token: int,
+    known: Collection[int],
+    now: datetime,
 ) -> None:
     """Give back claims of this worker that it does not know of: their COMMIT was in doubt."""
     message = tables.message
-    ours = (message.c.token == token, message.c.state == M.CLAIMED)
+    run = message.c.run_id == run_id  # there is an index by run and state, none by token
+    ours = (run, message.c.token == token, message.c.state == M.CLAIMED)
     _unclaim(connection, tables, (*ours, message.c.id.not_in(known)), M.PENDING, now)
 
 
