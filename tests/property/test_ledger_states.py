@@ -127,7 +127,6 @@ def stop_is_ignored(patch: Patch) -> None:
 
     patch.setattr(messages, "exists", Always)
     # Not the statement made before.
-    patch.setattr(messages, "_intent", messages._intent.__wrapped__)
     patch.setattr(messages, "_intending", messages._intending.__wrapped__)
 
 

@@ -7,12 +7,13 @@ What came of a try is written by `ledger.settling`.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Select,
     Text,
     Update,
@@ -24,12 +25,13 @@ from sqlalchemy import (
     null,
     select,
     tuple_,
+    type_coerce,
     update,
 )
 from sqlalchemy.engine.interfaces import Dialect
 
 from msgrun.failpoints import reach
-from msgrun.ledger.many import ManyRows
+from msgrun.ledger.many import Given, ManyRows
 from msgrun.ledger.rows import Claim
 from msgrun.ledger.servers import take_permits
 from msgrun.schema import Tables
@@ -240,10 +242,7 @@ def intend(
         "this_run": run_id,
         "moment": now,
     }
-    rows = [
-        (each.message_id, each.date, each.sha256, each.sha256, each.size, each.context)
-        for each in intents
-    ]
+    rows = [(each.message_id, each.date, each.sha256, each.size, each.context) for each in intents]
     marked = _intending(tables, connection.dialect).execute(connection, common, rows)
     reach("intent.writing")
     return marked == len(rows)
@@ -251,28 +250,34 @@ def intend(
 
 @cache
 def _intending(tables: Tables, dialect: Dialect) -> ManyRows:
+    message, moment = tables.message, tables.message.c.date.type
+    # Whoever composes has made the text of the context already.
+    varying = {"key": message.c.id.type, "dated": moment, "hash": Text(), "bytes": Integer()}
     return ManyRows(
-        _intent(tables),
+        partial(_intent, tables),
         dialect,
-        columns=("state", "date", "sha256", "size", "updated_at"),
-        varying=("key", "date", "sha256", "same", "size", "written_context"),
+        columns=("state", "updated_at"),
+        varying=varying | {"made_of": Text()},
     )
 
 
-@cache
-def _intent(tables: Tables) -> Update:
+def _intent(tables: Tables, given: Given) -> Update:
     """Return the statement of an intent."""
     message, run = tables.message, tables.run
     running = exists().where(run.c.id == bindparam("this_run"), run.c.status == RunStatus.RUNNING)
-    # Whoever composes has made the text of it already.
-    statement = update(message).values(context=bindparam("written_context", type_=Text))
-    return statement.where(
-        message.c.id == bindparam("key"),
+    statement = update(message).where(
+        message.c.id == given("key"),
         message.c.token == bindparam("ours"),
         message.c.state == M.CLAIMED,
         message.c.lease_until > bindparam("moment"),
         running,
-        message.c.doubted_at.is_(None) | (message.c.sha256 == bindparam("same")),
+        message.c.doubted_at.is_(None) | (message.c.sha256 == given("hash")),
+    )
+    return statement.values(
+        date=given("dated"),
+        sha256=given("hash"),
+        size=given("bytes"),
+        context=type_coerce(given("made_of"), Text),
     )
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import Dialect
 
 from msgrun.failpoints import reach
-from msgrun.ledger.many import ManyRows
+from msgrun.ledger.many import Given, ManyRows
 from msgrun.ledger.messages import hold
 from msgrun.ledger.rows import refusals_json
 from msgrun.model import Outcome, Verdict
@@ -169,18 +169,20 @@ def _settle(
 
 @cache
 def _accepting(tables: Tables, dialect: Dialect) -> ManyRows:
-    same = (
-        *_values(Settlement(M.SENT), datetime.now(UTC)),
-        "token",
-        "context",
-        "refused",
-        "sent_at",
-    )
+    message = tables.message
+    same = (*_values(Settlement(M.SENT), datetime.now(UTC)), "token", "context", "refused")
+    varying = {f"new_{name}": message.c[name].type for name in _ANSWERED}
+
+    def make(given: Given) -> Update:
+        rows = _rows(tables, M.SENT, late=False, key=given("key"))
+        answer = {name: given(f"new_{name}") for name in _ANSWERED}
+        return update(message).where(*rows).values(attempts=message.c.attempts + 1, **answer)
+
     return ManyRows(
-        _settling(tables, M.SENT, M.SENT, late=False, counts=True),
+        make,
         dialect,
-        columns=(*same, *_ANSWERED),
-        varying=("key", *_ANSWERED),
+        columns=(*same, "sent_at"),
+        varying={"key": message.c.id.type} | varying,
     )
 
 
@@ -240,10 +242,13 @@ def _settling(
     return update(message).where(*_rows(tables, tried, late=late)).values(values)
 
 
-def _rows(tables: Tables, tried: MessageState, *, late: bool) -> list[ColumnElement[bool]]:
+def _rows(
+    tables: Tables, tried: MessageState, *, late: bool, key: ColumnElement[int] | None = None
+) -> list[ColumnElement[bool]]:
     """Return what a row must be for a try to settle it; `key`, `ours` and `same` are given."""
     message = tables.message
-    which = [message.c.id == bindparam("key"), message.c.token == bindparam("ours")]
+    key = bindparam("key") if key is None else key
+    which = [message.c.id == key, message.c.token == bindparam("ours")]
     if late:
         in_doubt = _is_one_of(message.c.state, (M.IN_DOUBT, M.SENDING))
         return [*which, in_doubt, message.c.sha256 == bindparam("same")]
