@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from itertools import islice
 from typing import Final
 
 from msgrun.control.work import (
@@ -24,11 +22,17 @@ from msgrun.control.work import (
 from msgrun.errors import AlreadyRunningError, UsageError
 from msgrun.events import Listener, ServerTrouble, ignore
 from msgrun.failpoints import reach
-from msgrun.ledger import messages, runs, servers, views, workers
+from msgrun.ledger import doubt, messages, runs, servers, workers
 from msgrun.ledger.rows import Frozen, RunRow
 from msgrun.ledger.workers import definition_lock
 from msgrun.planning.amend import Amendment
-from msgrun.planning.reevaluate import FAILED_STATES, Reevaluation, Review, review_run
+from msgrun.planning.changes import Reevaluation
+from msgrun.planning.reevaluate import (
+    FAILED_STATES,
+    WAITING_STATES,
+    Review,
+    review_run,
+)
 from msgrun.preflight import (
     SAMPLE,
     Candidate,
@@ -226,35 +230,24 @@ def _propose(
 ) -> Proposal:
     check_sender(workspace, frozen)
     result = review.result()
-    gone = {(each.message_id, each.invoice) for each in result.excluded}
     revived = result.revived
-    states = {M.PENDING: 0, M.DEFERRED: 0}
-    resends = 0
     leaving: dict[int, Wanted] = {}
-    again: Wanted = []
+    for each in review.first(SAMPLE, WAITING_STATES):
+        leaving.setdefault(each.revision, []).append((each.customer, each.invoices))
+    tried_again = review.first(SAMPLE, FAILED_STATES, revived) if revived else []
+    again: Wanted = [(each.customer, each.invoices) for each in tried_again]
+    states = review.leaving()
     database = workspace.database
     with database.read() as connection, connection.begin():
-        run_messages = partial(views.messages, connection, database.tables, run_id=run.id)
-        for message in run_messages(states=tuple(states)):
-            if message.doubted_at is not None:
-                resends += 1
-                continue
-            left = tuple(each for each in message.invoices if (message.id, each) not in gone)
-            if left:
-                states[message.state] += 1
-            if left and sum(states.values()) <= SAMPLE:
-                leaving.setdefault(message.revision, []).append((message.customer, left))
-        if revived:
-            found = (each for each in run_messages(states=FAILED_STATES) if each.id in revived)
-            again = [(revived[each.id], each.invoices) for each in islice(found, SAMPLE)]
+        resends = doubt.count_resends(connection, database.tables, run.id)
     # Unsent messages keep their definition; those that are tried again get today's.
     sample = list(_contexts(workspace, run, frozen, again))
     for number, wanted in leaving.items():
         sample += _contexts(workspace, run, stored[number], wanted)
     return Proposal(
         run=run,
-        never_tried=states[M.PENDING],
-        deferred=states[M.DEFERRED],
+        never_tried=states.get(M.PENDING, 0),
+        deferred=states.get(M.DEFERRED, 0),
         resends=resends,
         closed_until=closed_until(workspace, frozen),
         in_doubt=summary_of(workspace, run.id).messages.in_doubt,

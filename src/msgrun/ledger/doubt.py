@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from msgrun.errors import NotFoundError
 from msgrun.failpoints import reach
@@ -92,3 +92,17 @@ def settle_doubt(
     add_event(connection, tables, message.run_id, "resolved", now, told)
     reach("resolve.writing")
     return True
+
+
+def count_resends(connection: Connection, tables: Tables, run_id: int) -> int:
+    """Return how many unsent messages of a run were in doubt, to be sent again."""
+    message = tables.message
+    waiting = (MessageState.PENDING, MessageState.DEFERRED)
+    number: int = connection.execute(
+        select(func.count()).where(
+            message.c.run_id == run_id,
+            message.c.state.in_(waiting),
+            message.c.doubted_at.is_not(None),
+        )
+    ).scalar_one()
+    return number

@@ -1,6 +1,7 @@
 """Reading the ledger: figures of a run, and its messages page by page."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from msgrun.states import MessageState
 PAGE = 500
 """Rows read at once; no cursor is held open while somebody looks."""
 
+_SKIPPED = MessageState.SKIPPED.value
 _COUNTED_AS = {
     MessageState.CLAIMED: "pending",
     MessageState.SENDING: "pending",
@@ -23,13 +25,9 @@ _COUNTED_AS = {
 
 def summarize(connection: Connection, tables: Tables, run: RunRow) -> Summary:
     """Return a run's figures, counted in invoices and in messages."""
-    message, link = tables.message, tables.message_invoice
-    by_invoice = connection.execute(
-        select(message.c.state, message.c.reason, func.count())
-        .join(link, link.c.message_id == message.c.id)
-        .where(message.c.run_id == run.id)
-        .group_by(message.c.state, message.c.reason)
-    ).all()
+    message = tables.message
+    messages_by_state = _by_state(connection, tables, run.id)
+    further = _further_invoices(connection, tables, run.id)
     refused = connection.execute(
         select(func.count()).where(
             message.c.run_id == run.id,
@@ -37,32 +35,67 @@ def summarize(connection: Connection, tables: Tables, run: RunRow) -> Summary:
             message.c.refused.is_not(None),
         )
     ).scalar_one()
-    skipped = {
-        reason: number
-        for state, reason, number in sorted(by_invoice, key=lambda row: row[1] or "")
-        if state == MessageState.SKIPPED
-    }
+    reasons = connection.execute(
+        select(message.c.reason, func.count())
+        .where(message.c.run_id == run.id, message.c.state == MessageState.SKIPPED)
+        .group_by(message.c.reason)
+    )
+    skipped = Counter[str | None]({row[0]: row[1] for row in reasons})
+    skipped.update({key[1]: each for key, each in further.items() if key[0] == _SKIPPED})
+    invoices = [*messages_by_state, *((key[0], number) for key, number in further.items())]
     return Summary(
         run=run,
-        counts=_counts((state, number) for state, _, number in by_invoice),
-        messages=count_messages(connection, tables, run.id),
-        skipped=skipped,
+        counts=_counts(invoices),
+        messages=_counts(messages_by_state),
+        skipped={code: skipped[code] for code in sorted(filter(None, skipped))},
         refused=refused,
     )
 
 
+def _further_invoices(
+    connection: Connection, tables: Tables, run_id: int
+) -> dict[tuple[str, str | None], int]:
+    """Return how many invoices a run has beside the first of each message, by state and reason.
+
+    Most messages have one invoice: what an index tells of their links need not be looked up.
+    """
+    message, link = tables.message, tables.message_invoice
+    ends = select(func.min(message.c.id), func.max(message.c.id)).where(message.c.run_id == run_id)
+    first, last = connection.execute(ends).one()
+    if first is None:
+        return {}
+    several = (
+        select(link.c.message_id, (func.count() - 1).label("further"))
+        .where(link.c.message_id.between(first, last))
+        .group_by(link.c.message_id)
+        .having(func.count() > 1)
+        .subquery("several")
+    )
+    rows = connection.execute(
+        select(message.c.state, message.c.reason, func.sum(several.c.further))
+        .join(several, several.c.message_id == message.c.id)
+        .where(message.c.run_id == run_id)
+        .group_by(message.c.state, message.c.reason)
+    )
+    return {(state, reason): int(number) for state, reason, number in rows}
+
+
 def count_messages(connection: Connection, tables: Tables, run_id: int) -> Counts:
     """Return how many messages of a run are in each state; an index alone answers."""
+    return _counts(_by_state(connection, tables, run_id))
+
+
+def _by_state(connection: Connection, tables: Tables, run_id: int) -> list[tuple[str, int]]:
     message = tables.message
     rows = connection.execute(
         select(message.c.state, func.count())
         .where(message.c.run_id == run_id)
         .group_by(message.c.state)
     )
-    return _counts((state, number) for state, number in rows)
+    return [(state, number) for state, number in rows]
 
 
-def _counts(rows: Iterator[tuple[str, int]]) -> Counts:
+def _counts(rows: Iterable[tuple[str, int]]) -> Counts:
     figures = dict.fromkeys(Counts.__dataclass_fields__, 0)
     for name, number in rows:
         state = MessageState(name)

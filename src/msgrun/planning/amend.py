@@ -12,7 +12,8 @@ from msgrun.errors import AlreadyRunningError
 from msgrun.ledger.messages import hold
 from msgrun.ledger.rows import Frozen
 from msgrun.ledger.runs import add_revision
-from msgrun.planning.reevaluate import FAILED_STATES, WAITING_STATES, Exclusion, Review
+from msgrun.planning.changes import Exclusion
+from msgrun.planning.reevaluate import FAILED_STATES, WAITING_STATES, Review
 from msgrun.planning.scope import message_id
 from msgrun.states import MessageState, sources_of
 

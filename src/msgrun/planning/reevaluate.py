@@ -3,7 +3,8 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -29,7 +30,7 @@ from msgrun.database import Database, detach_files
 from msgrun.eligibility import LIMIT_CODE, Criteria
 from msgrun.errors import AlreadyRunningError
 from msgrun.ledger.rows import RunRow, addresses_of
-from msgrun.model import Address
+from msgrun.planning.changes import AddressChange, Exclusion, Reevaluation, Unsent
 from msgrun.planning.room import give_room, one_moment
 from msgrun.planning.scope import fill_scope, scope_table
 from msgrun.schema import BigId
@@ -46,45 +47,6 @@ FAILED_STATES: Final = (*sorted(NOT_SENT), M.BOUNCED)
 
 GONE: Final = "MR121"
 """Reason of a row whose invoice the source no longer has, or has for another customer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """An invoice of a message that a rule excludes now."""
-
-    message_id: int
-    invoice: str
-    customer: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AddressChange:
-    """A message whose customer has other addresses now."""
-
-    message_id: int
-    customer: str
-    revision: int
-    before: tuple[Address, ...]
-    after: tuple[Address, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reevaluation:
-    """What the rules say now of a run's rows.
-
-    Attributes:
-        excluded: invoices of unsent messages that would no longer be sent.
-        addresses: unsent messages that would go elsewhere.
-        revived: messages (rejected, failed, skipped, bounced) that could be sent now, each with
-            the customer it would go to.
-        renamed: skipped rows with a new reason: message id to code.
-    """
-
-    excluded: Sequence[Exclusion]
-    addresses: Sequence[AddressChange]
-    revived: Mapping[int, str]
-    renamed: Sequence[Exclusion]
 
 
 class Review:
@@ -207,6 +169,37 @@ class Review:
                 revived={row[0]: row[1] for row in self.connection.execute(self.revivable())},
                 renamed=self.renamed_rows(),
             )
+
+    def leaving(self) -> dict[MessageState, int]:
+        """Return how many unsent messages would still be sent, by state; resends are not asked."""
+        rows = self.rows
+        with self.connection.begin():
+            found = self.connection.execute(
+                select(rows.c.state, func.count(rows.c.message_id.distinct()))
+                .where(rows.c.state.in_(WAITING_STATES), rows.c.reason.is_(None))
+                .group_by(rows.c.state)
+            )
+            return {M(state): number for state, number in found}
+
+    def first(
+        self, count: int, states: Sequence[MessageState], messages: Collection[int] | None = None
+    ) -> list[Unsent]:
+        """Return the first messages in `states` that could be sent, or those of `messages`."""
+        rows = self.rows
+        chosen = rows.c.state.in_(states) & rows.c.reason.is_(None)
+        if messages is not None:
+            chosen &= rows.c.message_id.in_(sorted(messages)[:count])
+        keys = select(rows.c.message_id).where(chosen).distinct().order_by(rows.c.message_id)
+        with self.connection.begin():
+            found = self.connection.execute(
+                select(rows.c.message_id, rows.c.customer, rows.c.revision, rows.c.invoice)
+                .where(chosen, rows.c.message_id.in_(keys.limit(count)))
+                .order_by(rows.c.message_id, rows.c.invoice)
+            )
+            return [
+                Unsent(customer, revision, tuple(row.invoice for row in group))
+                for (_, customer, revision), group in groupby(found, key=lambda row: row[:3])
+            ]
 
     def renamed_rows(self) -> list[Exclusion]:
         """Return the invoices of failed rows that a rule excludes now, for another reason."""
