@@ -1,6 +1,6 @@
 """`msgrun db`: the revision of msgrun's tables."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +11,26 @@ if TYPE_CHECKING:
 
 db = typer.Typer(help="Bring msgrun's tables to this program's revision.", rich_markup_mode=None)
 
+Queue = Annotated[
+    bool,
+    typer.Option(
+        "--queue",
+        help="Also the tables of procrastinate, which wakes workers (PostgreSQL, msgrun[workers]).",
+    ),
+]
+
 
 @db.command(epilog="Example: msgrun db upgrade")
-def upgrade(ctx: typer.Context) -> None:
+def upgrade(ctx: typer.Context, queue: Queue = False) -> None:
     """Create msgrun's tables, or bring them up to date."""
     database = _database(ctx)
     revision = database.upgrade()
     printer_for(json=False).line(f"{database.describe()} is at revision {revision}")
+    if queue:
+        from msgrun.control.waking import SCHEMA, install
+
+        version = install(database)
+        printer_for(json=False).line(f"workers are woken by {version}, in schema {SCHEMA}")
 
 
 @db.command(epilog="Example: msgrun db current")

@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from msgrun.workspace import Workspace
 
 Poll = Annotated[
-    float,
-    typer.Option("--poll", metavar="SECONDS", min=0.1, max=10, help="How often to look for a run."),
+    float | None,
+    typer.Option(
+        "--poll",
+        metavar="SECONDS",
+        min=0.1,
+        max=10,
+        help="How often to look for a run (1; 5 where `db upgrade --queue` has workers woken).",
+    ),
 ]
 UntilIdle = Annotated[
     bool, typer.Option("--until-idle", help="End when no run is left to drain: for cron.")
@@ -36,7 +42,7 @@ Processes = Annotated[
 
 def worker(
     ctx: typer.Context,
-    poll: Poll = 1.0,
+    poll: Poll = None,
     until_idle: UntilIdle = False,
     processes: Processes = 1,
     json: options.Json = False,

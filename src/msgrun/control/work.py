@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from msgrun.control.waking import wake
 from msgrun.delivery.drain import Drain
 from msgrun.delivery.job import Job
 from msgrun.errors import AlreadyRunningError, ExitCode, UsageError
@@ -194,7 +195,8 @@ def hand_over(workspace: Workspace, connection: Connection, run: RunRow) -> None
 
 
 def handed_over(workspace: Workspace, run_id: int) -> Ending:
-    """Return how a command ended that left its run to the workers."""
+    """Wake the workers for a run that was left to them; return how the command ended."""
+    wake(workspace.database)
     note = f"run {run_id} waits for a worker: `msgrun watch {run_id}` follows it"
     return Ending(summary_of(workspace, run_id), note=note, code=ExitCode.DONE)
 

@@ -1,6 +1,6 @@
 """A worker: drains whatever runs of a database somebody wants sent, one after the other.
 
-It asks the ledger again and again; nothing else wakes it, and nothing else is needed.
+It asks the ledger again and again, and needs nothing else; `waking` only has it ask at once.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from msgrun.clock import boot_seconds
 from msgrun.control.restart import closed_until
+from msgrun.control.waking import SAFETY_SECONDS, Bell
 from msgrun.control.work import (
     harmless,
     job_of,
@@ -58,7 +59,7 @@ class Drained:
 def work(
     workspace: Workspace,
     *,
-    poll: float = POLL_SECONDS,
+    poll: float | None = None,
     until_idle: bool = False,
     processes: int = 1,
     listener: Listener = ignore,
@@ -71,7 +72,7 @@ def work(
 
     Args:
         workspace: configuration, database, source.
-        poll: seconds between two looks for a run.
+        poll: seconds between two looks for a run; None: longer where it is woken.
         until_idle: whether to end when no run is left that could be drained now.
         processes: how many work on a run here, this one included.
         listener: told what happens in the runs.
@@ -93,7 +94,12 @@ class _Worker:
     """One process: the run that it drains now, and how it looks for the next."""
 
     def __init__(
-        self, workspace: Workspace, poll: float, processes: int, listener: Listener, tell: Tell
+        self,
+        workspace: Workspace,
+        poll: float | None,
+        processes: int,
+        listener: Listener,
+        tell: Tell,
     ) -> None:
         self._workspace = workspace
         self._processes = processes
@@ -101,6 +107,7 @@ class _Worker:
         self._poll = poll
         self._listener = listener
         self._tell = tell
+        self._bell = Bell(self._database, tell)
         self._going = asyncio.Event()
         self._why = ""
         self._drain: Drain | None = None
@@ -114,6 +121,8 @@ class _Worker:
     async def work(self, *, until_idle: bool) -> list[Drained]:
         """See `work`."""
         with signals(self._on_signal):
+            if not until_idle:
+                self._bell.hang()
             while not self._going.is_set():
                 try:
                     if await self._drain_next():
@@ -126,6 +135,7 @@ class _Worker:
                     self._hear(error)
                 await self._pause()
             self._sign_off()
+            await self._bell.take_down()
         if until_idle and self._trouble is not None:
             raise self._trouble
         return self._done
@@ -141,10 +151,14 @@ class _Worker:
             self._drain.leave(self._why)
 
     async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._going.wait(), self._poll)
-        except TimeoutError:
-            return
+        """Wait for the next look: until the bell rings, or the poll is due."""
+        self._bell.answer()
+        poll = self._poll or (SAFETY_SECONDS if self._bell.works else POLL_SECONDS)
+        waits = [asyncio.create_task(each.wait()) for each in (self._going, self._bell.rung)]
+        await asyncio.wait(waits, timeout=poll, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        self._bell.rung.clear()
 
     async def _drain_next(self) -> bool:
         """Drain one run; False when there is none for us now."""

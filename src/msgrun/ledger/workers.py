@@ -215,9 +215,14 @@ def forget_idle(
 
 def any_standing(connection: Connection, database: Database) -> bool:
     """Tell whether a `msgrun worker` lives anywhere, at work or looking for some."""
+    return count_standing(connection, database) > 0
+
+
+def count_standing(connection: Connection, database: Database) -> int:
+    """Return how many `msgrun worker`s live, at work or looking for some."""
     now = database.now(connection)
     rows = list_workers(connection, database.tables, ended=False)
-    return any(row.standing and holds_lease(row, now) for row in rows)
+    return sum(row.standing and holds_lease(row, now) for row in rows)
 
 
 def heartbeat(
