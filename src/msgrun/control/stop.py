@@ -4,13 +4,13 @@ import time
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from msgrun.clock import boot_seconds
 from msgrun.control.work import Ending, merge_journals, recover_dead, summary_of
 from msgrun.errors import AlreadyRunningError, ExitCode, UsageError
 from msgrun.ledger import runs, workers
-from msgrun.ledger.messages import give_up_resends, hold
+from msgrun.ledger.messages import give_up_resends
 from msgrun.ledger.rows import RunRow, WorkerRow
 from msgrun.states import LIVE, MessageState, RunStatus
 from msgrun.workspace import Workspace
@@ -133,10 +133,15 @@ def cancel(workspace: Workspace, reference: str) -> Ending:
             update(message)
             .where(*unsent)
             .values(state=MessageState.SKIPPED, reason="MR128", due_at=None, updated_at=now)
-            .returning(message.c.id)
         )
-        ids = list(given_up.scalars())
-        hold(connection, tables, ids, holds=False)
-        told = f"{len(ids)} message{'' if len(ids) == 1 else 's'} given up"
+        link = tables.message_invoice
+        theirs = select(message.c.id).where(
+            message.c.run_id == run.id,
+            message.c.state == MessageState.SKIPPED,
+            message.c.reason == "MR128",
+        )
+        connection.execute(update(link).where(link.c.message_id.in_(theirs)).values(holds=False))
+        number = given_up.rowcount
+        told = f"{number} message{'' if number == 1 else 's'} given up"
     return Ending(summary_of(workspace, run.id), note=f"run {run.id} cancelled: {told}",
                   code=ExitCode.DONE)  # fmt: skip

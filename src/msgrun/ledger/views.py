@@ -117,9 +117,10 @@ def messages(
 ) -> Iterator[MessageRow]:
     """Return messages in order of run and number, read page by page."""
     message = tables.message
-    query = _selected(tables)
+    query, place = _selected(tables), message.c.id
     if run_id is not None:
-        query = query.where(message.c.run_id == run_id)
+        # The index of a run's numbers yields a page; by id, each would sort the whole run.
+        query, place = query.where(message.c.run_id == run_id), message.c.number
     if customer is not None:
         query = query.where(message.c.customer == customer)
     if definition is not None:
@@ -128,22 +129,19 @@ def messages(
         query = query.where(message.c.state.in_(states))
     after = 0
     while True:
-        page = connection.execute(query.where(message.c.id > after).limit(PAGE)).mappings().all()
+        rows = connection.execute(query.where(place > after).order_by(place).limit(PAGE))
+        page = rows.mappings().all()
         invoices = invoices_of(connection, tables, [row["id"] for row in page])
         for row in page:
             yield _message(row, invoices[row["id"]])
         if len(page) < PAGE:
             return
-        after = page[-1]["id"]
+        after = page[-1][place.name]
 
 
 def _selected(tables: Tables) -> Select[Any]:
     message, run = tables.message, tables.run
-    return (
-        select(message, run.c.definition)
-        .join(run, run.c.id == message.c.run_id)
-        .order_by(message.c.id)
-    )
+    return select(message, run.c.definition).join(run, run.c.id == message.c.run_id)
 
 
 def _message(row: RowMapping, invoices: tuple[str, ...]) -> MessageRow:

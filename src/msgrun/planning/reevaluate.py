@@ -79,6 +79,7 @@ class Review:
                 self._fill_rows(waiting[number], WAITING_STATES, revision=number)
             if failed is not None:
                 self._fill_rows(failed, FAILED_STATES)
+            self._index_rows()
 
     def _last_event(self) -> int:
         """Return what changes with every move of the run."""
@@ -123,9 +124,14 @@ class Review:
         )  # fmt: skip
         self.connection.execute(DropTable(rows, if_exists=True))
         self.connection.execute(CreateTable(rows))
-        for index in rows.indexes:
-            self.connection.execute(CreateIndex(index))
         return rows
+
+    def _index_rows(self) -> None:
+        """Make the indexes of the filled TEMP table, and let PostgreSQL know how large it is."""
+        for index in self.rows.indexes:
+            self.connection.execute(CreateIndex(index))
+        if not self.database.is_sqlite:
+            self.connection.exec_driver_sql(f"ANALYZE {self.rows.fullname}")
 
     def _fill_rows(
         self, criteria: Criteria, states: Sequence[MessageState], *, revision: int | None = None

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-_CACHE: Final = 32 * 1024
+_CACHE: Final = 8 * 1024
 """Kilobytes of pages that SQLite keeps for the database, and as many for TEMP tables."""
 
 _SORTING: Final = "128MB"
