@@ -18,7 +18,7 @@ from msgrun.ledger import workers
 from msgrun.states import RunStatus
 
 CUSTOMERS = 24
-MANY = 100
+MANY = 400
 """More than three workers hold at once."""
 PENDING = {"pending": CUSTOMERS}
 

@@ -3,6 +3,7 @@
 Started by `delivery.composers`; ends when its parent closes the pipe, or dies.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ def main() -> None:
     os.dup2(2, 1)  # nothing that is printed gets between the answers
     questions = sys.stdin.buffer
     kitchen: Kitchen = read_packet(questions)
+    gc.freeze()  # what is there now lives until the end: no use in looking for garbage in it
     while True:
         write_packet(answers, answer(kitchen, read_packet(questions)))
 

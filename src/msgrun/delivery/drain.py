@@ -1,6 +1,7 @@
 """One worker drains one run: a feeder, senders, and a watch that looks for a stop."""
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import Final
 
@@ -50,6 +51,9 @@ class Drain:
             MsgrunError: ledger or source cannot be used; the next start recovers what was held.
         """
         merged = False
+        # What lives until the end anyway is not looked through again and again for garbage.
+        gc.collect()
+        gc.freeze()
         try:
             await self._show_life()
             while (status := await self._work()) is None:
@@ -62,6 +66,7 @@ class Drain:
         except BaseExceptionGroup as group_of_errors:
             raise _first(group_of_errors) from None
         finally:
+            gc.unfreeze()
             self._job.journal.close(merged=merged)
             self._floor.writer.close()
 

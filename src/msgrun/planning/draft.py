@@ -127,10 +127,13 @@ class Draft:
     def addresses(self) -> list[str]:
         """Return the address of each recipient of the messages that would be sent."""
         scope, address = self._scope, self._facts.addresses
-        customers = select(scope.c.customer).where(scope.c.reason.is_(None)).distinct().subquery()
-        wanted = select(address.c.address).join(
-            customers, customers.c.customer == address.c.customer
+        messages = (
+            select(scope.c.customer, scope.c.bundle)
+            .where(scope.c.reason.is_(None))
+            .distinct()
+            .subquery("messages")
         )
+        wanted = select(address.c.address).join(messages, messages.c.customer == address.c.customer)
         with self._connection.begin():
             return list(
                 self._connection.scalars(
