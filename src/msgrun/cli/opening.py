@@ -1,9 +1,11 @@
 """What the commands share: the opened workspace, where text goes, and asking a person."""
 
+import select
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from msgrun.database import Database
     from msgrun.ui.text import Printer
     from msgrun.workspace import Workspace
+
+_LISTEN_SECONDS: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -102,6 +106,10 @@ def prompt(question: str) -> str:
 
     sys.stderr.write(safe(question))
     sys.stderr.flush()
+    # A Ctrl-C that comes just before a read blocks would be heard with the next key only.
+    with suppress(OSError, ValueError):
+        while not select.select([sys.stdin], [], [], _LISTEN_SECONDS)[0]:
+            pass
     return sys.stdin.readline().strip()
 
 
