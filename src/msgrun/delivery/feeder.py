@@ -61,17 +61,15 @@ class Feeder:
 
     def _composers(self) -> Sequence[Composer]:
         job = self._job
-        kitchens = [Kitchen(job.database, job.source, job.revisions) for _ in range(self._beside)]
-        composers: list[Composer] = [ProcessComposer(kitchen) for kitchen in kitchens]
-        if not composers:
-            composers = [ThreadComposer(Kitchen(job.database, job.source, job.revisions))]
+
+        def kitchen() -> Kitchen:
+            return Kitchen(job.database, job.source, job.revisions)
+
+        composers: list[Composer] = [ProcessComposer(kitchen()) for _ in range(1, job.processes)]
+        composers = composers or [ThreadComposer(kitchen())]
         for composer in composers:
             self._idle.put_nowait(composer)
         return composers
-
-    @property
-    def _beside(self) -> int:
-        return self._job.processes - 1
 
     async def _claim_all(self, composing: asyncio.TaskGroup) -> None:
         """Claim batch after batch and have each composed, until a halt or nothing is left."""

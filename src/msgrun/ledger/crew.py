@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from msgrun.database import Database
 from msgrun.ledger import messages, runs, workers
@@ -83,9 +83,7 @@ def wanted(connection: Connection, database: Database, gone: Collection[int] = (
 
 def is_due(connection: Connection, tables: Tables, run_id: int, now: datetime) -> bool:
     """Tell whether a run has a message that nobody holds and that may leave now."""
-    message = tables.message
-    pending = select(message.c.id).where(message.c.run_id == run_id, message.c.state == M.PENDING)
-    if connection.execute(pending.limit(1)).first() is not None:
+    if messages.is_any_in(connection, tables, run_id, (M.PENDING,)):
         return True
     due = messages.next_due(connection, tables, run_id)
     return due is not None and due <= now
