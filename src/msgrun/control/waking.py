@@ -110,20 +110,29 @@ def wake(database: Database) -> int:
 
 
 def _place(database: Database, slots: int) -> int:
+    """Place the jobs in one transaction.
+
+    procrastinate forgets a notification that comes while it looks for a job; so whoever hears of
+    one job must be able to see them all.
+    """
     procrastinate = _import()
-    placed = 0
-    app = procrastinate.App(
-        connector=procrastinate.SyncPsycopgConnector(
-            kwargs=_arguments(database), min_size=1, max_size=1, timeout=_GOODBYE_SECONDS
-        )
-    )
-    with suppress(procrastinate.exceptions.ConnectorException, OSError), app.open():
+    import psycopg
+
+    app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+    with (
+        suppress(procrastinate.exceptions.ConnectorException, psycopg.Error),
+        psycopg.connect(**_arguments(database)) as connection,
+    ):
+        placed = 0
         for slot in range(slots):
-            job = app.configure_task(TASK, queue=QUEUE, queueing_lock=f"{TASK} {slot}")
-            with suppress(procrastinate.exceptions.AlreadyEnqueued):
+            job = app.configure_task(
+                TASK, queue=QUEUE, queueing_lock=f"{TASK} {slot}", connection=connection
+            )
+            with suppress(procrastinate.exceptions.AlreadyEnqueued), connection.transaction():
                 job.defer()
                 placed += 1
-    return placed
+        return placed
+    return 0
 
 
 class Bell:
