@@ -23,6 +23,7 @@ def main() -> None:
     questions = sys.stdin.buffer
     kitchen: Kitchen = read_packet(questions)
     gc.freeze()  # what is there now lives until the end: no use in looking for garbage in it
+    write_packet(answers, None)  # ready
     while True:
         write_packet(answers, answer(kitchen, read_packet(questions)))
 

@@ -11,9 +11,10 @@ import pickle
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import IO, Any, Final, Protocol
 
 from msgrun.delivery.composing import Kitchen, Ready, Unsendable
@@ -23,6 +24,9 @@ from msgrun.model import ComposedMessage, Envelope
 
 PIPE_BYTES: Final = 1024 * 1024
 """Room in the pipe to us, where the system allows so much: several messages at once."""
+
+AT_ONCE: Final = 2
+"""Batches that a composer is given at a time: the next is there when the one before is made."""
 
 _LENGTH: Final = struct.Struct("!Q")
 _GOODBYE_SECONDS: Final = 5.0
@@ -64,43 +68,74 @@ class ThreadComposer:
 
 
 class ProcessComposer:
-    """Composes in a process of its own; on a thread here once that process is gone."""
+    """Composes in a process of its own; on a thread here once that process is gone.
+
+    It is asked for the next batch while it works on the one before, so that it never waits.
+    """
 
     def __init__(self, kitchen: Kitchen) -> None:
         self._kitchen = kitchen
-        self._thread = ThreadPoolExecutor(1, "composer")
+        self._threads = ThreadPoolExecutor(AT_ONCE, "composer")
         self._process: subprocess.Popen[bytes] | None = None
         self._begun = False
+        self._asking = threading.Lock()
+        self._answering = threading.Lock()
+        self._here = threading.Lock()  # the kitchen here serves one at a time
 
     @property
     def pid(self) -> int | None:
         """The process; None where there is none (any more)."""
         return self._process.pid if self._process else None
 
+    async def begin(self) -> bool:
+        """Start the process, and wait until it can compose; False where there can be none."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._begin)
+
     async def compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
         """See `Composer`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._compose, claims)
+        return await loop.run_in_executor(self._threads, self._compose, claims)
 
     def close(self) -> None:
         """End the process, and give a connection back."""
-        self._thread.submit(self._close).result()
-        self._thread.shutdown()
+        self._threads.submit(self._close).result()
+        self._threads.shutdown()
+
+    def _begin(self) -> bool:
+        with self._asking:
+            if not self._begun:
+                self._begun = True
+                self._process = _begin(self._kitchen)
+        return self._process is not None
 
     def _compose(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
-        if not self._begun:
-            self._begun = True
-            self._process = _begin(self._kitchen)
-        if self._process is not None:
+        if self._begin():
             try:
-                return _ask(self._process, claims)
+                return self._ask(claims)
             except (OSError, EOFError):
-                self._end()
-        return self._kitchen.compose(claims)
+                pass
+        with self._here:
+            self._end()
+            return self._kitchen.compose(claims)
+
+    def _ask(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
+        """Ask the process; answers are waited for in the order of the questions."""
+        process = self._process
+        if process is None:
+            raise EOFError
+        with ExitStack() as turn:
+            with self._asking:
+                write_packet(_pipe(process.stdin), claims)
+                turn.enter_context(self._answering)
+            answer = read_packet(_pipe(process.stdout))
+        if isinstance(answer, Exception):
+            raise answer
+        return [_made(claim, each) for claim, each in zip(claims, answer, strict=True)]
 
     def _close(self) -> None:
-        self._end()
-        self._kitchen.close()
+        with self._here:
+            self._end()
+            self._kitchen.close()
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -118,7 +153,7 @@ class ProcessComposer:
 
 
 def _begin(kitchen: Kitchen) -> subprocess.Popen[bytes] | None:
-    """Start a composing process; None where that cannot be."""
+    """Start a composing process and wait until it is ready; None where that cannot be."""
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "msgrun.delivery.composer_process"],
@@ -131,17 +166,14 @@ def _begin(kitchen: Kitchen) -> subprocess.Popen[bytes] | None:
     if process.stdout is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):  # a user's pipes may be limited
             fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    with suppress(OSError):  # it is told again by the first question
+    try:
         write_packet(_pipe(process.stdin), kitchen)
+        read_packet(_pipe(process.stdout))
+    except (OSError, EOFError):
+        process.kill()
+        process.communicate()
+        return None
     return process
-
-
-def _ask(process: subprocess.Popen[bytes], claims: Sequence[Claim]) -> list[Ready | Unsendable]:
-    write_packet(_pipe(process.stdin), claims)
-    answer = read_packet(_pipe(process.stdout))
-    if isinstance(answer, Exception):
-        raise answer
-    return [_made(claim, each) for claim, each in zip(claims, answer, strict=True)]
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -165,7 +197,13 @@ def _told(made: Ready | Unsendable) -> Any:
     return (
         made.invoices,
         (envelope.sender, envelope.recipients, envelope.bcc, envelope.smtputf8),
-        (message.data, message.sha256, message.message_id, message.date, message.plain),
+        (
+            pickle.PickleBuffer(message.data),
+            message.sha256,
+            message.message_id,
+            message.date,
+            message.plain,
+        ),
         made.context,
     )
 
@@ -178,25 +216,31 @@ def _made(claim: Claim, told: Any) -> Ready | Unsendable:
 
 
 def write_packet(pipe: IO[bytes], value: Any) -> None:
-    """Write a value with its length in front.
+    """Write a value, and behind it the bytes that its `PickleBuffer`s hold: they are not copied.
 
     Raises:
         OSError: nobody reads it.
     """
-    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    pipe.write(_LENGTH.pack(len(data)))
-    pipe.write(data)
+    apart: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL, buffer_callback=apart.append)
+    parts = [memoryview(data), *(each.raw() for each in apart)]
+    lengths = [len(each) for each in parts]
+    pipe.write(_LENGTH.pack(len(parts)) + b"".join(map(_LENGTH.pack, lengths)))
+    for part in parts:
+        pipe.write(part)
     pipe.flush()
 
 
 def read_packet(pipe: IO[bytes]) -> Any:
-    """Read a value that `write_packet` wrote; both ends are this very program.
+    """Read a value that `write_packet` wrote, buffers as bytes; both ends are this very program.
 
     Raises:
         EOFError: the other side is gone.
     """
-    (length,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
-    return pickle.loads(_read(pipe, length))  # noqa: S301 - from our own child, over a pipe
+    (count,) = _LENGTH.unpack(_read(pipe, _LENGTH.size))
+    lengths = [length for (length,) in _LENGTH.iter_unpack(_read(pipe, count * _LENGTH.size))]
+    data, *apart = [_read(pipe, length) for length in lengths]
+    return pickle.loads(data, buffers=apart)  # noqa: S301 - from our own child, over a pipe
 
 
 def _read(pipe: IO[bytes], length: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from msgrun.clock import boot_seconds
-from msgrun.delivery.composers import Composer, ProcessComposer, ThreadComposer
+from msgrun.delivery.composers import AT_ONCE, Composer, ProcessComposer, ThreadComposer
 from msgrun.delivery.composing import Kitchen, Ready
 from msgrun.delivery.floor import Floor
 from msgrun.errors import SourceError
@@ -23,10 +23,11 @@ from msgrun.states import MessageState, RunStatus
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _LOOK_FOR_RESENDS_SECONDS: Final = 30.0  # a person may resolve a doubt while we wait
 
-LEAST_AHEAD: Final = 120
+LEAST_AHEAD: Final = 240
 """Messages held at least, so that few connections do not make a commit of every claim."""
 
 _AHEAD_BYTES: Final = 32 * 1024 * 1024  # of composed messages that wait, about
+_CLAIM: Final = 144  # messages claimed at a time
 _BATCH: Final = 48  # messages composed at a time: the first of them leaves when the last is made
 
 
@@ -38,64 +39,84 @@ class Feeder:
         self._job = floor.job
         self._tables = floor.job.database.tables
         self._told_due: datetime | None = None
-        self._most_ahead = max(6 * self._job.connections, LEAST_AHEAD)
+        self._most_ahead = max(8 * self._job.connections, LEAST_AHEAD)
         self._ahead = self._most_ahead
+        self._composers: list[Composer] = []
         self._idle: asyncio.Queue[Composer] = asyncio.Queue()
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._off_duty: Composer | None = None
         self._last_number = 0  # of those claimed
         self._whole_look_at = 0.0  # of the boot clock
 
     async def feed(self) -> None:
         """Feed until nothing is left or a halt; then send the senders home."""
         floor = self._floor
-        composers = self._composers()
         try:
             async with asyncio.TaskGroup() as composing:
+                self._employ(ThreadComposer(self._kitchen()))
+                for _ in range(1, self._job.processes):
+                    begun = composing.create_task(self._begin_process())
+                    begun.add_done_callback(self._beginning.discard)
+                    self._beginning.add(begun)
                 await self._claim_all(composing)
+                for begun in self._beginning:
+                    begun.cancel()
         except Exception as error:  # noqa: BLE001 - raised when the senders have ended
             floor.fail(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
         finally:
-            for composer in composers:
+            for composer in self._composers:
                 composer.close()
             for _ in range(self._job.connections):
                 floor.queue.put_nowait(None)
 
-    def _composers(self) -> Sequence[Composer]:
+    def _kitchen(self) -> Kitchen:
         job = self._job
+        return Kitchen(job.database, job.source, job.revisions)
 
-        def kitchen() -> Kitchen:
-            return Kitchen(job.database, job.source, job.revisions)
-
-        composers: list[Composer] = [ProcessComposer(kitchen()) for _ in range(1, job.processes)]
-        composers = composers or [ThreadComposer(kitchen())]
-        for composer in composers:
+    def _employ(self, composer: Composer) -> None:
+        self._composers.append(composer)
+        for _ in range(AT_ONCE):
             self._idle.put_nowait(composer)
-        return composers
+
+    async def _begin_process(self) -> None:
+        """Have a process compose instead of the thread here, once it has started."""
+        composer = ProcessComposer(self._kitchen())
+        try:
+            ready = await composer.begin()
+        except asyncio.CancelledError:
+            composer.close()
+            raise
+        if ready:
+            self._employ(composer)
+            self._off_duty = self._composers[0]
 
     async def _claim_all(self, composing: asyncio.TaskGroup) -> None:
-        """Claim batch after batch and have each composed, until a halt or nothing is left."""
+        """Claim again and again and have each batch composed, until a halt or nothing is left."""
         floor = self._floor
         while not floor.halt.is_set():
-            composer = await self._idle.get()
             floor.stirred.clear()
             claims = await self._claim()
-            if claims:
-                composing.create_task(self._compose(composer, claims))
-                continue
-            self._idle.put_nowait(composer)
-            if not await self._more_may_come():
+            for start in range(0, len(claims), _BATCH):
+                composer = await self._next_idle()
+                composing.create_task(self._compose(composer, claims[start : start + _BATCH]))
+            if not claims and not await self._more_may_come():
                 return
+
+    async def _next_idle(self) -> Composer:
+        while (composer := await self._idle.get()) is self._off_duty:
+            pass
+        return composer
 
     async def _compose(self, composer: Composer, claims: Sequence[Claim]) -> None:
         """Queue what was composed; when the source itself is broken, pause the run."""
         floor = self._floor
         try:
+            if floor.halt.is_set():
+                return await self._give_back(claims)
             composed = await floor.patiently(lambda: composer.compose(claims))
         except SourceError as error:
             floor.halt_with(RunStatus.PAUSED, "MR006", error.message)
-            await floor.release([claim.id for claim in claims])
-            for claim in claims:
-                floor.let_go(claim.id)
-            return
+            return await self._give_back(claims)
         finally:
             self._idle.put_nowait(composer)
         reach("compose.done")
@@ -104,11 +125,17 @@ class Feeder:
             self._ahead = min(self._most_ahead, max(_AHEAD_BYTES * len(sizes) // sum(sizes), 1))
         for ready in composed:
             floor.queue.put_nowait(ready)
+        return None
+
+    async def _give_back(self, claims: Sequence[Claim]) -> None:
+        await self._floor.release([claim.id for claim in claims])
+        for claim in claims:
+            self._floor.let_go(claim.id)
 
     async def _claim(self) -> Sequence[Claim]:
         job, floor = self._job, self._floor
-        wanted = min(self._ahead - len(floor.held), _BATCH)
-        floor.enough = self._ahead - min(_BATCH, self._ahead // 3)
+        wanted = min(self._ahead - len(floor.held), _CLAIM)
+        floor.enough = self._ahead - min(_CLAIM, self._ahead // 3)
         if len(floor.held) > floor.enough:
             return ()
         tries = 0
