@@ -10,10 +10,12 @@ from simulated_costs import Cost, Costs, Result, Scenario
 
 FROM, TO = 0.2, 0.9  # of the acceptances: what is counted, as in workers.py
 
-BATCH = 48  # src/msgrun/delivery/feeder.py
-LEAST_AHEAD = 120
+CLAIM = 144  # src/msgrun/delivery/feeder.py
+BATCH = 48
+LEAST_AHEAD = 240
 AHEAD_BYTES = 32 * 1024 * 1024
 LOOK_AGAIN = 1.0
+AT_ONCE = 2  # src/msgrun/delivery/composers.py
 GROUP = 200  # src/msgrun/ledger/writer.py
 HORIZON = 5.0  # src/msgrun/ratelimit.py
 
@@ -169,11 +171,12 @@ class Worker:
         self._world, self._host, self._simulation = world, host, world.simulation
         self.interpreter = Part(self._simulation, 1)  # one thread of Python at a time
         self.composers = Part(self._simulation, max(scenario.processes - 1, 1))
+        self._places = Part(self._simulation, AT_ONCE * max(scenario.processes - 1, 1))
         self.wires = Part(self._simulation, scenario.connections)
         self._threads = scenario.processes == 1
-        ahead = max(6 * scenario.connections, LEAST_AHEAD)
+        ahead = max(8 * scenario.connections, LEAST_AHEAD)
         self._ahead = min(ahead, max(AHEAD_BYTES // max(scenario.size, 1), 1))
-        self._enough = self._ahead - min(BATCH, self._ahead // 3)
+        self._enough = self._ahead - min(CLAIM, self._ahead // 3)
         self._held = 0
         self._pieces: deque[Piece] = deque()
         self._queue: deque[float] = deque()
@@ -206,16 +209,16 @@ class Worker:
 
     def _feed(self) -> Steps:
         while self._world.pending:
-            yield from self.composers.take()
-            yield from self.composers.waiting_for(self._until_wanted())
-            piece = self._put("claims", min(self._ahead - self._held, BATCH))
+            yield from self._until_wanted()
+            piece = self._put("claims", min(self._ahead - self._held, CLAIM))
             yield piece.done
             if not piece.moments:
-                self.composers.give()
                 yield LOOK_AGAIN
                 continue
             self._held += len(piece.moments)
-            self._simulation.begin(self._compose(piece.moments))
+            for start in range(0, len(piece.moments), BATCH):
+                yield from self._places.take()
+                self._simulation.begin(self._compose(piece.moments[start : start + BATCH]))
 
     def _until_wanted(self) -> Steps:
         while self._held > self._enough:
@@ -223,6 +226,7 @@ class Worker:
 
     def _compose(self, moments: Sequence[float]) -> Steps:
         world, costs = self._world, self._world.costs
+        yield from self.composers.take()
         yield world.scenario.database_trip * READING_TRIPS
         reading = sum(world.draw(costs.compose_database) for _ in moments)
         yield from world.database.use(reading)
@@ -237,6 +241,7 @@ class Worker:
             unpacking = sum(world.draw(costs.unpack) for _ in moments)
             yield from self._work(unpacking, self.composers)
         self.composers.give()
+        self._places.give()
         self._queue.extend(moments)
         waiting, self._composed = self._composed, Signal(self._simulation)
         waiting.fire()
