@@ -12,6 +12,7 @@ from typing import Annotated, Final, cast
 import typer
 
 from msgrun import __version__
+from msgrun.cli.bounces import bounces
 from msgrun.cli.cancel import cancel
 from msgrun.cli.db import db
 from msgrun.cli.demo import demo
@@ -72,6 +73,7 @@ _COMMANDS = (
     ("show", show, "msgrun show 7"),
     ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),
     ("watch", watch, "msgrun watch 7"),
+    ("bounces", bounces, "msgrun bounces /var/mail/bounces"),
     ("worker", worker, "msgrun worker --poll 5"),
     ("workers", workers, "msgrun workers --json"),
     ("doctor", doctor, DOCTOR_EXAMPLES),

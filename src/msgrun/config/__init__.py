@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
+from msgrun.config.bounces import BouncesConfig, ImapConfig
 from msgrun.config.doctor import DoctorConfig, SuppressionConfig
 from msgrun.config.errors import Key, config_error, dotted, fault, validation_faults
 from msgrun.config.passwords import read_password
@@ -75,6 +76,7 @@ class Config(Section):
     definitions: dict[str, DefinitionConfig] = Field(default_factory=dict)
     schedules: dict[str, ScheduleConfig] = Field(default_factory=dict)
     doctor: DoctorConfig = Field(default_factory=DoctorConfig)
+    bounces: BouncesConfig = Field(default_factory=BouncesConfig)
 
     _path: Path = PrivateAttr(default=Path(FILE_NAME))
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
@@ -131,6 +133,15 @@ class Config(Section):
         settings = self.servers[server]
         file = self.resolve(settings.password_file) if settings.password_file else None
         return read_password(dotted(("servers", server)), settings, file, self._environ)
+
+    def imap_password(self, imap: ImapConfig) -> SecretStr | None:
+        """Read the password of the bounces' mailbox, now; None if it needs none.
+
+        Raises:
+            ConfigError: the place that it is to come from is missing.
+        """
+        file = self.resolve(imap.password_file) if imap.password_file else None
+        return read_password("bounces.imap", imap, file, self._environ)
 
     def problems(self) -> list[Problem]:
         """Return the names that lead nowhere: senders of definitions, servers of senders."""

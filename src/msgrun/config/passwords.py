@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import SecretStr
 
-from msgrun.config.sections import ServerConfig
 from msgrun.errors import ConfigError
 
 
+class _Keyed(Protocol):
+    """A section that says where a password is."""
+
+    @property
+    def username(self) -> str: ...
+    @property
+    def password_env(self) -> str | None: ...
+    @property
+    def keyring(self) -> str | None: ...
+
+
 def read_password(
-    key: str, server: ServerConfig, file: Path | None, environ: Mapping[str, str]
+    key: str, server: _Keyed, file: Path | None, environ: Mapping[str, str]
 ) -> SecretStr | None:
     """Return the password of a server; None if none is configured.
 

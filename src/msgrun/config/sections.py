@@ -135,6 +135,7 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
 PeriodText = Annotated[str, AfterValidator(_period)]
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 
 
 class Section(BaseModel):
@@ -144,6 +145,18 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
     )
+
+
+def one_password(section: Section) -> None:
+    """Refuse a section that names several places for one password.
+
+    Raises:
+        ValueError: it does.
+    """
+    names = ("password_env", "password_file", "keyring")
+    given = [name for name in names if getattr(section, name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"wants at most one of {', '.join(names)}; has {' and '.join(given)}")
 
 
 class DatabaseConfig(Section):
@@ -206,7 +219,7 @@ class ServerConfig(Section):
         description="must be 'starttls', 'tls' or 'none'; it is never guessed"
     )
     username: str = ""
-    password_env: Annotated[str, AfterValidator(_environment_name)] | None = None
+    password_env: EnvironmentName | None = None
     password_file: Text | None = None
     keyring: Text | None = None
     rate_per_minute: Annotated[Whole, Field(ge=0)] = 0
@@ -221,10 +234,7 @@ class ServerConfig(Section):
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
-        names = ("password_env", "password_file", "keyring")
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"wants at most one of {', '.join(names)}; has {' and '.join(given)}")
+        one_password(self)
         return self
 
 

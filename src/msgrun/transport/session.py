@@ -18,6 +18,7 @@ from msgrun.transport.wire import Wire, WireError
 
 CHUNK: Final = 64 * 1024  # each has its own time-out, as RFC 5321 4.5.3.2.5 has it
 GOODBYE: Final = 3.0
+_ENVELOPE_ID: Final = re.compile(r"<[!-*,-;>-~]{1,100}>")  # needs no xtext (RFC 3461, 4)
 # What could end a command or begin another one; a lone surrogate has no UTF-8 form.
 UNSAFE_ADDRESS = re.compile(r"[\x00-\x20\x7f<>\ud800-\udfff]")
 
@@ -204,6 +205,11 @@ class Session:
             options.append(" BODY=8BITMIME")
         if smtputf8:
             options.append(" SMTPUTF8")
+        if "dsn" in self._extensions:
+            # What comes back names the message, and leaves the invoice out (RFC 3461, 4.3 and 4.4).
+            options.append(" RET=HDRS")
+            if _ENVELOPE_ID.fullmatch(message.message_id):
+                options.append(f" ENVID={message.message_id[1:-1]}")
         return f"MAIL FROM:<{envelope.sender}>{''.join(options)}\r\n".encode()
 
     async def _clear(self, replies: Sequence[Reply], begun: bool) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from msgrun.errors import MsgrunError
 from msgrun.ledger.census import Seen
+from msgrun.ledger.returned import Effect, Returned
 from msgrun.ledger.rows import Counts, MessageRow, RunRow, Summary
 from msgrun.model import Invoice
 from msgrun.ui.text import moment
 
 if TYPE_CHECKING:
+    from msgrun.control.bounces import Taken
     from msgrun.control.resolve import Resolved
     from msgrun.control.send_test import Tested
     from msgrun.control.worker import Drained
@@ -137,6 +139,32 @@ def tested_document(tested: "Tested") -> dict[str, Any]:
         "reply": reply.text if reply else outcome.text or None,
         "queue_id": outcome.queue_id or None,
         "finding": outcome.finding or None,
+    }
+
+
+def bounces_document(taken: "Taken", found: Sequence[Returned], *, dry_run: bool) -> dict[str, Any]:
+    """Return what `bounces` has found: counts by effect, and each recipient with its own."""
+    return {
+        "schema": SCHEMA,
+        "dry_run": dry_run,
+        "mails": taken.mails,
+        "notices": taken.notices,
+        "effects": {effect.value: taken.effects[effect] for effect in Effect},
+        "recipients": [
+            {
+                "effect": one.effect.value,
+                "message": one.message,
+                "run": one.run,
+                "definition": one.definition or None,
+                "customer": one.customer or None,
+                "invoices": list(one.invoices),
+                "address": one.address,
+                "status": one.status,
+                "diagnostic": one.diagnostic or None,
+                "hard": one.hard,
+            }
+            for one in found
+        ],
     }
 
 
