@@ -18,6 +18,7 @@ from msgrun.cli.db import db
 from msgrun.cli.demo import demo
 from msgrun.cli.doctor import doctor
 from msgrun.cli.doctor_output import EXAMPLES as DOCTOR_EXAMPLES
+from msgrun.cli.evidence import evidence
 from msgrun.cli.explain import explain
 from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
@@ -74,6 +75,7 @@ _COMMANDS = (
     ("results", results, "msgrun results 7 --state rejected --csv rejected.csv"),
     ("watch", watch, "msgrun watch 7"),
     ("bounces", bounces, "msgrun bounces /var/mail/bounces"),
+    ("evidence", evidence, "msgrun evidence last --maillog /var/log/mail.log"),
     ("worker", worker, "msgrun worker --poll 5"),
     ("workers", workers, "msgrun workers --json"),
     ("doctor", doctor, DOCTOR_EXAMPLES),

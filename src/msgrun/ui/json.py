@@ -14,6 +14,7 @@ from msgrun.ui.text import moment
 
 if TYPE_CHECKING:
     from msgrun.control.bounces import Taken
+    from msgrun.control.evidence import Traced
     from msgrun.control.resolve import Resolved
     from msgrun.control.send_test import Tested
     from msgrun.control.worker import Drained
@@ -139,6 +140,31 @@ def tested_document(tested: "Tested") -> dict[str, Any]:
         "reply": reply.text if reply else outcome.text or None,
         "queue_id": outcome.queue_id or None,
         "finding": outcome.finding or None,
+    }
+
+
+def traced_object(traced: "Traced", verdict: str) -> dict[str, Any]:
+    """Return one message with what the relay's log tells of it."""
+    return {
+        "schema": SCHEMA,
+        "message": traced.message,
+        "customer": traced.customer,
+        "state": traced.state.value,
+        "message_id": traced.message_id,
+        "queue_id": traced.queue_id or None,
+        "verdict": verdict,
+        "deliveries": [
+            {
+                "at": each.at or None,
+                "address": each.address,
+                "status": each.status,
+                "enhanced": each.enhanced,
+                "relay": each.relay or None,
+                "said": each.said or None,
+                "queue_id": each.queue_id,
+            }
+            for each in traced.deliveries
+        ],
     }
 
 
