@@ -11,7 +11,6 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from msgrun import __version__
 from msgrun.cli.bounces import bounces
 from msgrun.cli.cancel import cancel
 from msgrun.cli.db import db
@@ -89,7 +88,10 @@ app.add_typer(db, name="db")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"msgrun {__version__}")
+        from msgrun.cli.version import version_lines
+
+        for line in version_lines():
+            typer.echo(line)
         raise typer.Exit
 
 
@@ -103,7 +105,12 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Say the version, and those of what it runs on.",
+        ),
     ] = False,
 ) -> None:
     """Run and diagnose message runs: the bulk e-mailing of invoices."""

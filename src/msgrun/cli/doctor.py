@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from msgrun.cli import options
+from msgrun.cli import completing, options
 from msgrun.cli.doctor_output import (
     FailOnOption,
     JunitFile,
@@ -28,18 +28,28 @@ if TYPE_CHECKING:
 Customer = Annotated[
     str | None,
     typer.Argument(
-        metavar="CUSTOMER", help="A code, or part of a name; without one, all is looked at."
+        metavar="CUSTOMER",
+        help="A code, or part of a name; without one, all is looked at.",
+        autocompletion=completing.customers,
     ),
 ]
 DefinitionOption = Annotated[
     str | None,
     typer.Option(
-        "--definition", metavar="DEF", help="Only this definition; else all that touch it."
+        "--definition",
+        metavar="DEF",
+        help="Only this definition; else all that touch it.",
+        autocompletion=completing.definitions,
     ),
 ]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", metavar="RUN", help="This run; else the latest one that fits."),
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="This run; else the latest one that fits.",
+        autocompletion=completing.runs,
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Leave mail servers and DNS alone.")]
 Headers = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from msgrun.cli import options
+from msgrun.cli import completing, options
 from msgrun.cli.opening import open_workspace, printer_for
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ Maillog = Annotated[
     ),
 ]
 Customer = Annotated[
-    str | None, typer.Option("--customer", metavar="CODE", help="Only of this customer.")
+    str | None,
+    typer.Option(
+        "--customer",
+        metavar="CODE",
+        help="Only of this customer.",
+        autocompletion=completing.customers,
+    ),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Also list what has arrived.")]
 

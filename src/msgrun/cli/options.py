@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from msgrun.cli import completing
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; all else goes to stderr.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Wait = Annotated[
@@ -21,14 +23,28 @@ Distributed = Annotated[
         help="Leave it to the workers of any host (`msgrun worker`), in place of sending it here.",
     ),
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or 'last'.")]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run's number, or 'last'.", autocompletion=completing.runs
+    ),
+]
 Definition = Annotated[
     str | None,
-    typer.Argument(metavar="DEF", help="The message definition; may be left out if only one."),
+    typer.Argument(
+        metavar="DEF",
+        help="The message definition; may be left out if only one.",
+        autocompletion=completing.definitions,
+    ),
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option("--cluster", metavar="NAME", help="Customers of this cluster and those below it."),
+    typer.Option(
+        "--cluster",
+        metavar="NAME",
+        help="Customers of this cluster and those below it.",
+        autocompletion=completing.clusters,
+    ),
 ]
 NoChildren = Annotated[bool, typer.Option("--no-children", help="Leave out the clusters below it.")]
 PeriodOption = Annotated[
@@ -41,7 +57,12 @@ PeriodOption = Annotated[
 ]
 Customers = Annotated[
     list[str] | None,
-    typer.Option("--customer", metavar="CODE", help="Only this customer; repeatable."),
+    typer.Option(
+        "--customer",
+        metavar="CODE",
+        help="Only this customer; repeatable.",
+        autocompletion=completing.customers,
+    ),
 ]
 Limit = Annotated[
     int | None,
