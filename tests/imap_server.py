@@ -1,5 +1,6 @@
 """A small IMAP server (RFC 3501): one folder, and as many of the commands as a reader needs."""
 
+import base64
 import re
 import socketserver
 import ssl
@@ -17,6 +18,7 @@ class ImapServer:
     Attributes:
         mails: their bytes by UID; `seen` are the UIDs that are marked.
         commands: as they came.
+        asked: the tag of an AUTHENTICATE whose answer comes next.
     """
 
     user: str = "bounces@acme.test"
@@ -26,14 +28,24 @@ class ImapServer:
     seen: set[int] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
     port: int = 0
+    asked: str = ""
 
     def answer(self, command: str) -> Iterator[bytes | str]:
         """Yield the lines, and literals as bytes, that a command is answered with."""
         self.commands.append(command)
+        if self.asked:
+            tag, self.asked = self.asked, ""
+            right = f"auth=Bearer {self.password}\1\1".encode() in base64.b64decode(command)
+            yield f"{tag} OK done" if right else f"{tag} NO [AUTHENTICATIONFAILED] no such token"
+            return
         tag, _, rest = command.partition(" ")
         verb = rest.upper()
         if verb.startswith("CAPABILITY"):
             yield "* CAPABILITY IMAP4rev1"
+        elif verb.startswith("AUTHENTICATE XOAUTH2"):
+            self.asked = tag
+            yield "+ "
+            return
         elif verb.startswith("LOGIN") and self.password not in rest:
             yield f"{tag} NO [AUTHENTICATIONFAILED] wrong name or password"
             return

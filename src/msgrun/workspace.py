@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
-from msgrun.config import Config, DefinitionConfig, SenderConfig, ServerConfig, load_templates
+from msgrun.config import (
+    Config,
+    DefinitionConfig,
+    ImapConfig,
+    SenderConfig,
+    ServerConfig,
+    load_templates,
+)
 from msgrun.database import Database
 from msgrun.eligibility import Criteria
 from msgrun.errors import ComposeError, NotFoundError, PreflightError, UsageError
@@ -24,6 +31,7 @@ if TYPE_CHECKING:  # composing and SMTP are slow to import, and most commands on
     from msgrun.ledger.journal import Journals
     from msgrun.transport.base import TransportFactory
     from msgrun.transport.server import ServerSettings
+    from msgrun.transport.tokens import TokenSource
 
 _COMPARED: Final = 10_000  # customers compared with a mistyped code
 _RESEMBLING: Final = 2_000  # found by the database among more than those
@@ -230,7 +238,17 @@ class Workspace:
             ca_file=self.config.resolve(server.ca_file) if server.ca_file else None,
             verify=server.verify,
             ehlo=server.ehlo or None,
+            tokens=self.tokens_of(server),
         )
+
+    def tokens_of(self, server: ServerConfig | ImapConfig) -> "TokenSource | None":
+        """Return what gives the access tokens of a server; None where it takes a password."""
+        from msgrun.transport.tokens import TokenSource
+
+        if server.token_command is None and server.token_file is None:
+            return None
+        file = self.config.resolve(server.token_file) if server.token_file else None
+        return TokenSource(server.token_command or (), file, self.config.root)
 
     def transport_of(self, frozen: Frozen, selection: Selection) -> "TransportFactory":
         """Return what opens one connection to the definition's server."""

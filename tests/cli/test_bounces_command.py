@@ -135,6 +135,26 @@ def test_an_imap_folder_that_cannot_be_read(
     assert "Connection refused" in gone.err
 
 
+def test_an_imap_folder_by_token(sent: Program) -> None:
+    with imap_server() as server:
+        server.mails = {4: mail_for(sent)}
+        section = imap_section(server.port).replace(
+            'password_env = "IMAP_PASSWORD"', 'token_file = "t"'
+        )
+        with (sent.folder / "msgrun.toml").open("a") as file:
+            file.write(section)
+        missing = sent("bounces")
+        sent.write("t", "stale")
+        refused = sent("bounces")
+        sent.write("t", server.password)
+        effects = sent("bounces", "--json").json["effects"]
+
+    assert (missing.code, refused.code) == (ExitCode.ERROR, ExitCode.ERROR)
+    assert "the token file" in missing.err
+    assert "no such token" in refused.err
+    assert effects["bounced"] == 1
+
+
 def imap_section(port: int) -> str:
     return (
         f'\n[bounces.imap]\nhost = "127.0.0.1"\nport = {port}\nsecurity = "none"\n'

@@ -529,3 +529,20 @@ def test_without_overrides_pydantic_settings_is_not_imported(tmp_path: Path) -> 
     )
 
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("further", "told"),
+    [
+        ('token_command = ["get-token"]\nsecurity = "starttls"\n', "wants a username"),
+        ('token_file = "t"\nusername = "u"\nsecurity = "none"\n', "never in clear"),
+        (
+            'token_file = "t"\npassword_env = "P"\nusername = "u"\nsecurity = "tls"\n',
+            "has password_env and token_file",
+        ),
+        ('token_command = []\nusername = "u"\nsecurity = "tls"\n', "token_command"),
+    ],
+)
+def test_a_token_wants_a_mailbox_and_tls(load: Load, further: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load(f'[database]\nurl = "sqlite:///a.db"\n[servers.default]\nhost = "h"\n{further}')

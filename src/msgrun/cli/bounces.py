@@ -62,10 +62,11 @@ def _mailboxes(workspace: "Workspace", paths: list[Path]) -> "list[Mailbox]":
     if told.imap:
         imap = told.imap
         port = imap.port or (993 if imap.security == "tls" else 143)
+        tokens = workspace.tokens_of(imap)
         found.append(
             ImapFolder(
                 imap.host, port, imap.security, imap.username, config.imap_password(imap),
-                imap.folder, imap.timeout,
+                imap.folder, imap.timeout, tokens.token if tokens else None,
             )
         )  # fmt: skip
     if not found:

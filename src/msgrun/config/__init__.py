@@ -32,6 +32,7 @@ __all__ = [
     "DatabaseConfig",
     "DefinitionConfig",
     "DoctorConfig",
+    "ImapConfig",
     "Problem",
     "ScheduleConfig",
     "SenderConfig",

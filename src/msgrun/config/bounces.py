@@ -14,7 +14,8 @@ class ImapConfig(Section):
         port: without, 993 with "tls", else 143.
         security: "tls", "starttls" or "none"; never guessed.
         password_env: the environment variable, `password_file` the file, `keyring` the service
-            of the system's keyring, that holds the password; at most one of them.
+            of the system's keyring, that holds the password; or, for XOAUTH2, `token_command`
+            and `token_file` as of a server; at most one of them all.
         timeout: seconds to wait for an answer.
     """
 
@@ -25,6 +26,8 @@ class ImapConfig(Section):
     password_env: EnvironmentName | None = None
     password_file: Text | None = None
     keyring: Text | None = None
+    token_command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    token_file: Text | None = None
     folder: Text = "INBOX"
     timeout: Seconds = 30
 

@@ -153,8 +153,8 @@ def one_password(section: Section) -> None:
     Raises:
         ValueError: it does.
     """
-    names = ("password_env", "password_file", "keyring")
-    given = [name for name in names if getattr(section, name) is not None]
+    names = ("password_env", "password_file", "keyring", "token_command", "token_file")
+    given = [name for name in names if getattr(section, name, None) is not None]
     if len(given) > 1:
         raise ValueError(f"wants at most one of {', '.join(names)}; has {' and '.join(given)}")
 
@@ -206,7 +206,9 @@ class ServerConfig(Section):
     Attributes:
         security: "starttls" (RFC 3207), "tls" (RFC 8314, 3.3) or "none"; never guessed.
         password_env: the environment variable, `password_file` the file, `keyring` the service
-            of the system's keyring, that holds the password; at most one of them.
+            of the system's keyring, that holds the password; or, for XOAUTH2, `token_command`
+            program and arguments that print an access token, `token_file` the file that holds
+            one; at most one of them all.
         rate_per_minute: messages a minute at most; 0 for no limit.
         timeout: seconds to wait for an answer, `dot_timeout` for the one to the final dot.
         ehlo: the name to greet with (RFC 5321, 4.1.1.1); empty for this host's own.
@@ -222,6 +224,8 @@ class ServerConfig(Section):
     password_env: EnvironmentName | None = None
     password_file: Text | None = None
     keyring: Text | None = None
+    token_command: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    token_file: Text | None = None
     rate_per_minute: Annotated[Whole, Field(ge=0)] = 0
     connections: Annotated[Whole, Field(ge=1)] = 2
     messages_per_connection: Annotated[Whole, Field(ge=1)] = 100
@@ -235,6 +239,11 @@ class ServerConfig(Section):
     @model_validator(mode="after")
     def _one_password(self) -> Self:
         one_password(self)
+        has_token = self.token_command is not None or self.token_file is not None
+        if has_token and not self.username:
+            raise ValueError("wants a username with a token: the mailbox that it is for")
+        if has_token and self.security == "none":
+            raise ValueError("wants security = 'starttls' or 'tls' with a token, never in clear")
         return self
 
 

@@ -100,7 +100,7 @@ def _other_mode(
         first = "starttls"  # the server spoke, and asked for it
     else:
         first = "tls"
-    trial = replace(settings, security=first, username=None, password=None)
+    trial = replace(settings, security=first, username=None, password=None, tokens=None)
     try:
         fault = walk(trial, Letter()).failure
     except TimeoutError:

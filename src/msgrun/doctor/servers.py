@@ -92,9 +92,9 @@ class Servers:
             return Sight(
                 (found("MR601", Stage.SMTP, error.message, remedy=error.hint, subject=name),)
             )
-        if server.username and settings.password is None:
+        if server.username and settings.password is None and settings.tokens is None:
             text = f"server '{name}' has the user name '{server.username}', but no password"
-            remedy = f"set password_env, password_file or keyring under [servers.{name}]"
+            remedy = f"set password_env, password_file, keyring or a token under [servers.{name}]"
             return Sight((found("MR601", Stage.SMTP, text, remedy=remedy, subject=name),))
         if self.offline:
             return Sight((skipped(Stage.SMTP, "--offline: the server was not asked", name),))

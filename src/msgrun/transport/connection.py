@@ -5,7 +5,6 @@ sees is what the sender meets.
 """
 
 import asyncio
-import base64
 import ipaddress
 import os
 import socket
@@ -20,13 +19,13 @@ import aiosmtplib
 
 from msgrun.model import Reply, Stage
 from msgrun.transport.answers import classify, make_reply
+from msgrun.transport.login import Login
 from msgrun.transport.server import ConnectionFault, ServerSettings, Step
 from msgrun.transport.session import Session
 from msgrun.transport.tls import client_context, describe, expires_soon, handshake_finding
 from msgrun.transport.wire import Wire
 
 IMPLICIT_TLS_PORT: Final = 465
-UNKNOWN_MECHANISM: Final = frozenset({500, 501, 502, 504})
 
 
 @dataclass
@@ -63,6 +62,7 @@ class _Opening:
         self._trace = trace
         self._mark = time.monotonic()
         self._where = f"{settings.host}:{settings.port}"
+        self._login = Login(settings)
         self._socket: socket.socket | None = None
         self._smtp: aiosmtplib.SMTP | None = None
 
@@ -78,12 +78,14 @@ class _Opening:
             # RFC 3207 4.2: what was offered in clear counts for nothing.
             await self._ehlo(smtp, again=True)
         if settings.username is not None:
-            await self._authenticate(smtp, settings.username)
+            with self._faults(Stage.AUTH, "MR615"):
+                done = await self._login.log_in(smtp, settings.username)
+            self._record(Stage.AUTH, done)
         # The extensions go when aiosmtplib closes, so they are copied.
         extensions = dict(smtp.esmtp_extensions)
         if smtp.transport is None:
             raise ConnectionFault(Stage.EHLO, "MR603", None, f"{self._where} closed the connection")
-        wire = Wire(cast(asyncio.Transport, smtp.transport), self._without_secret)
+        wire = Wire(cast(asyncio.Transport, smtp.transport), self._login.without_secret)
         return Connection(Session(wire, extensions, settings.timeout, settings.dot_timeout))
 
     def close(self) -> None:
@@ -225,28 +227,6 @@ class _Opening:
             finding = "MR612" if expires_soon(secured, time.time()) else ""
         self._record(Stage.TLS, *describe(secured, time.time()), finding=finding)
 
-    async def _authenticate(self, smtp: aiosmtplib.SMTP, username: str) -> None:
-        secret = self._settings.password
-        password = secret.get_secret_value() if secret else ""
-        encrypted = self._settings.security != "none"
-        ours = ("plain", "login", "cram-md5") if encrypted else ("cram-md5", "plain", "login")
-        common = [mechanism for mechanism in ours if mechanism in smtp.server_auth_methods]
-        for mechanism in common:
-            login = getattr(smtp, f"auth_{mechanism.replace('-', '')}")
-            with self._faults(Stage.AUTH, "MR615"):
-                try:
-                    await login(username, password)
-                except aiosmtplib.SMTPAuthenticationError as exc:
-                    # One try a connection, or a wrong password locks the account.
-                    if exc.code in UNKNOWN_MECHANISM and mechanism != common[-1]:
-                        continue
-                    raise
-            self._record(Stage.AUTH, f"{mechanism.upper()} as {username}")
-            return
-        offered = ", ".join(smtp.server_auth_methods).upper() or "no AUTH"
-        text = f"{self._where} offers {offered}; PLAIN, LOGIN or CRAM-MD5 is needed"
-        raise ConnectionFault(Stage.AUTH, "MR614", None, text)
-
     @contextmanager
     def _faults(self, stage: Stage, malformed: str) -> Iterator[None]:
         """Turn what aiosmtplib raises at `stage` into a fault."""
@@ -265,24 +245,13 @@ class _Opening:
         self, stage: Stage, exc: aiosmtplib.SMTPResponseException, malformed: str
     ) -> ConnectionFault:
         lines = exc.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        lines = self._without_secret(lines)
+        lines = self._login.without_secret(lines)
         if not 400 <= exc.code < 600:
             text = f"{self._where}: not an SMTP answer: {lines[:200]!r}"
             return ConnectionFault(stage, malformed, None, text)
         reply = make_reply(exc.code, lines.splitlines())
         meaning = classify(stage, reply)
         return ConnectionFault(stage, meaning.finding, reply, f"{self._where}: {reply}")
-
-    def _without_secret(self, text: str) -> str:
-        """Take the password, plain or as AUTH encodes it, out of what the server echoes."""
-        secret = self._settings.password.get_secret_value() if self._settings.password else ""
-        if not secret:
-            return text
-        plain = f"\0{self._settings.username}\0{secret}"
-        encoded = [base64.b64encode(form.encode()).decode() for form in (plain, secret)]
-        for form in (*encoded, secret):
-            text = text.replace(form, "***")
-        return text
 
 
 def own_name(sock: socket.socket) -> str:

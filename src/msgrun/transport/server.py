@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from msgrun.model import Reply, Stage
+from msgrun.transport.tokens import TokenSource
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ServerSettings:
         dot_timeout: seconds for the answer to the final dot (RFC 5321 4.5.3.2.6).
         ca_file: the only certificates trusted; None for the system's.
         verify: False switches the certificate check off (MR620).
+        tokens: gives access tokens, in place of a password (XOAUTH2).
         ehlo: the name said in EHLO; None for this host's full name, else its address.
     """
 
@@ -38,6 +40,7 @@ class ServerSettings:
     ca_file: Path | None = None
     verify: bool = True
     ehlo: str | None = None
+    tokens: TokenSource | None = None
 
 
 class ConnectionFault(Exception):  # noqa: N818 - a fault of the server, not an error of ours
