@@ -117,7 +117,7 @@ def _row(message: dict[str, Any]) -> tuple[str, ...]:
         str(message["message"]),
         message["customer"],
         ", ".join(each["number"] or f"{each['id']} (gone)" for each in message["invoices"]),
-        ", ".join(message["to"]),
+        ", ".join(message["to"]) or ("purged" if "purged_at" in message else ""),
         message["state"],
         message["reason"] or "",
         "; ".join(filter(None, (answer, *refused))) or title_of(message["reason"]),

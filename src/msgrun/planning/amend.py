@@ -23,7 +23,7 @@ _CHUNK: Final = 10_000  # messages named in one statement
 
 _OF_THE_LAST_TRY: Final = (
     "reason", "detail", "date", "sha256", "size", "context", "doubted_at", "due_at",
-    "deadline_at", "token",
+    "deadline_at", "token", "purged_at",
 )  # fmt: skip
 
 
