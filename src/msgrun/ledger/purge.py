@@ -32,7 +32,7 @@ PURGED_CODE: Final = "purged:"
 _BREATH_SECONDS: Final = 0.005  # between two chunks: others commit, also where locks are not queued
 _AT_REST: Final = (RunStatus.FINISHED, RunStatus.CANCELLED)
 _RESOLVED: Final = re.compile(
-    r"(message [0-9]+) \(.*?\) (to be sent again, to the byte|taken for sent)", re.DOTALL
+    r"(message [0-9]+)(?: \(.*?\))? (to be sent again, to the byte|taken for sent)", re.DOTALL
 )
 
 
@@ -148,8 +148,8 @@ def _found(connection: Connection, tables: Tables, order: Order) -> list[Found]:
     query = select(run, *(count.label(name) for name, count in counts.items()))
     query = query.where(run.c.status.in_(_AT_REST), *_old(tables, order)).order_by(run.c.id)
     if order.customer is None and order.codes is Codes.KEEP:
-        # What was done before is not counted again; a run that went on since is.
-        query = query.where(run.c.purged_at.is_(None) | (run.c.purged_at < run.c.finished_at))
+        # What was done before is not counted again; `restart --failed` takes the mark away.
+        query = query.where(run.c.purged_at.is_(None))
     found = []
     for row in connection.execute(query).mappings():
         each = Found(RunRow.of(row), row["messages"], row["in_doubt"])

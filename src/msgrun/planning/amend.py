@@ -108,6 +108,10 @@ class Amendment:
         if not revived:
             return
         revision = add_revision(connection, tables, self._review.run.id, frozen, now)
+        run = tables.run  # has addresses again
+        connection.execute(
+            update(run).where(run.c.id == self._review.run.id).values(purged_at=None)
+        )
         if frozen.definition["collate"]:
             revived = self._bundle(revived, now)
         message = tables.message

@@ -66,7 +66,7 @@ def draw(timeline: Timeline, width: int, height: int, labels: int) -> Chart | No
     top = _ceiling(max(rates))
     inner, tall = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
     # A lonely slice is a bar, not a wall.
-    step = min(inner / len(slices), 40)
+    step = min(inner / len(slices), 90)
     gap = min(1.5, step / 5)
     bars = []
     for place, ((begin, count), rate) in enumerate(zip(slices, rates, strict=True)):

@@ -32,7 +32,7 @@ _COLUMNS: Final = (  # what an answer by provider can be, with what it counts
     ("put off", (_M.DEFERRED,)),
     ("in doubt", (_M.IN_DOUBT,)),
     ("came back", (_M.BOUNCED,)),
-    ("other", (_M.FAILED, _M.PENDING)),
+    ("not tried", (_M.FAILED, _M.PENDING)),
 )
 _CODE: Final = re.compile(r"`([^`]+)`")
 
@@ -45,7 +45,7 @@ def write_page(report: Report, stream: TextIO) -> None:
 
 def _pieces(report: Report) -> Iterator[str]:
     style, script = _resource("style.css"), _resource("filter.js")
-    template = _environment().get_template("page.html.j2")
+    template = _environment(report).get_template("page.html.j2")
     yield from template.generate(
         report=report,
         run=report.run,
@@ -54,6 +54,7 @@ def _pieces(report: Report) -> Iterator[str]:
         period=words.period_words(report.run.selection.period),
         counts=report.counts,
         shares=_shares(report),
+        figure=_figure(report),
         unpriced=words.unpriced(report),
         providers=_providers(report),
         wide=chart.draw(report.timeline, 960, 220, 8),
@@ -69,7 +70,7 @@ def _pieces(report: Report) -> Iterator[str]:
     )
 
 
-def _environment() -> Environment:
+def _environment(report: Report) -> Environment:
     """Return what the page is made with; whatever is put out goes through `safe` and is escaped."""
     made = Environment(
         loader=_Own(),
@@ -86,9 +87,10 @@ def _environment() -> Environment:
         "moment": moment,
         "title_of": title_of,
         "remedy_of": _remedy,
+        "here": lambda text: _here(text, report),
         "commands": _commands,
         "plural": plural,
-        "invoices": lambda each: ", ".join(_label(i) for i in each.message.invoices),
+        "invoices": lambda each: [_label(invoice) for invoice in each.message.invoices],
         "amounts": _amounts,
     }
     return made
@@ -119,6 +121,25 @@ def _harmless(value: Any) -> Any:
 def _remedy(code: str | None) -> str:
     entry = CATALOGUE.get(code or "")
     return entry.remedy if entry else ""
+
+
+def _here(text: str, report: Report) -> str:
+    """Return a remedy with this run and its definition in its commands."""
+    run = report.run
+
+    def filled(command: re.Match[str]) -> str:
+        told = re.sub(r"\bRUN\b", str(run.id), command[0])
+        return re.sub(r"\bDEFINITION\b", lambda _: run.definition.replace("`", ""), told)
+
+    return _CODE.sub(filled, text)
+
+
+def _figure(report: Report) -> str:
+    """Return the class for how wide the largest number of the reasons is."""
+    widest = max((len(f"{each.invoices:,}") for each in report.reasons), default=1)
+    return next(
+        name for most, name in ((1, "d1"), (2, "d2"), (3, "d3"), (99, "d5")) if widest <= most
+    )
 
 
 def _commands(text: str) -> Markup:
