@@ -112,7 +112,10 @@ def _row(message: dict[str, Any]) -> tuple[str, ...]:
 
     reply = (message["code"], message["enhanced"], message["reply"])
     answer = " ".join(str(part) for part in reply if part)
-    refused = [f"{each['address']} refused: {each['reply']}" for each in message.get("refused", ())]
+    refused = [
+        f"{each['address'] or 'one, purged,'} refused: {each['reply']}"
+        for each in message.get("refused", ())
+    ]
     return (
         str(message["message"]),
         message["customer"],

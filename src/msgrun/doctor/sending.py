@@ -13,6 +13,7 @@ from msgrun.states import LIVE, UNSENT, MessageState, RunStatus
 from msgrun.transport.answers import classify
 
 _M: Final = MessageState
+_PURGED: Final = "an address that was purged"
 _AT_REST: Final = frozenset({RunStatus.STOPPED, RunStatus.PAUSED, RunStatus.CANCELLED})
 
 
@@ -180,9 +181,10 @@ def _sent(question: Question, row: MessageRow) -> list[Finding]:
         )
     ]  # fmt: skip
     for refused in row.refused:
+        whose = refused.address or _PURGED
         findings.append(
-            found("MR506", Stage.MESSAGE, f"refused for {refused.address}: {refused.reply}",
-                  status=Status.WARN, subject=refused.address)
+            found("MR506", Stage.MESSAGE, f"refused for {whose}: {refused.reply}",
+                  status=Status.WARN, subject=whose)
         )  # fmt: skip
     today = question.subject.under(question.context.frozen.definition["recipient_key"])
     was = sorted(each.address for each in row.recipients)
@@ -308,5 +310,5 @@ def _addressed(row: MessageRow) -> str:
 
 def _recipients(row: MessageRow) -> str:
     if row.purged_at is not None:
-        return f"an address that was purged {instant(row.purged_at)}"
+        return f"{_PURGED} {instant(row.purged_at)}"
     return ", ".join(each.address for each in row.recipients)
