@@ -254,6 +254,7 @@ def test_it_goes_chunk_by_chunk_and_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         carry_out(old, order())
     assert sum(each.purged_at is not None for each in old.messages()) == 1
+    assert "personal data of 1 message," in written(old.database)
     monkeypatch.setattr(purging.time, "sleep", lambda _seconds: None)
 
     assert carry_out(old, order()).messages == 3

@@ -63,6 +63,7 @@ def purge(
     """
     from msgrun.ledger.purge import survey
     from msgrun.ui.keeping import print_purge
+    from msgrun.ui.text import plural
 
     if yes and dry_run:
         raise UsageError("--yes and --dry-run exclude each other", "give one of the two")
@@ -75,10 +76,10 @@ def purge(
     print_purge(printer, looked, order)
     wanted = bool(looked.messages) or any(not each.in_doubt for each in looked.runs)
     if wanted and not yes and not dry_run and is_interactive():
-        yes = ask(f"Take the personal data of {looked.messages:,} out, for good?")
+        yes = ask(f"Take the personal data of {plural(looked.messages, 'message')} out, for good?")
     done = _carry_out(printer, database, order) if wanted and yes else looked
     if not wanted:
-        printer.line("nothing is left to purge")
+        printer.line("nothing to purge: no such run is that old, or it was purged before")
     elif not yes:
         printer.line("nothing was changed; --yes does it")
     if json:

@@ -121,10 +121,14 @@ def purge(database: Database, order: Order, tell: Callable[[Found], None]) -> Su
     left = list(looked.left)
     for each in looked.runs:
         changed, last = 0, 0
-        while (numbers := _chunk(database, each.run.id, order, after=last)) != ():
-            changed, last = changed + len(numbers), numbers[-1]
-            time.sleep(_BREATH_SECONDS)
-        if not _finish(database, each.run, order, changed):
+        try:
+            while numbers := _chunk(database, each.run.id, order, after=last):
+                changed, last = changed + len(numbers), numbers[-1]
+                time.sleep(_BREATH_SECONDS)
+        finally:
+            if changed:  # also where a Ctrl-C ends it half way
+                _note(database, each.run, order, changed)
+        if not _finish(database, each.run, order):
             left.append(each.run)
         done.append(Found(each.run, changed, each.in_doubt))
         tell(done[-1])
@@ -280,17 +284,19 @@ def _quiet(
         connection.execute(by_key.values(detail=bindparam("now")), changed)
 
 
-def _finish(database: Database, run: RunRow, order: Order, changed: int) -> bool:
-    """Purge what a run itself has, and note it; False where it is not at rest any more."""
+def _note(database: Database, run: RunRow, order: Order, changed: int) -> None:
+    told = f"personal data of {changed:,} message{'s' * (changed != 1)}, {order.why}"
+    with database.write() as connection:
+        now = database.now(connection)
+        add_event(connection, database.tables, run.id, "purged", now, told)
+
+
+def _finish(database: Database, run: RunRow, order: Order) -> bool:
+    """Purge what a run itself has; False where it is not at rest any more."""
     tables = database.tables
     with database.write() as connection:
         _overwrite(connection)
-        rests = _rests(connection, tables, run.id, order)
-        now = database.now(connection)
-        if changed:
-            told = f"personal data of {changed:,} message{'s' * (changed != 1)}, {order.why}"
-            add_event(connection, tables, run.id, "purged", now, told)
-        if not rests:
+        if not _rests(connection, tables, run.id, order):
             return False
         values: dict[str, Any] = {}
         listed = run.selection.customers
@@ -304,7 +310,7 @@ def _finish(database: Database, run: RunRow, order: Order, changed: int) -> bool
         )
         if order.customer is None and not connection.execute(doubtful).scalar_one():
             _quiet(connection, tables, run.id, None)
-            values |= {"detail": None, "purged_at": now}
+            values |= {"detail": None, "purged_at": database.now(connection)}
         if values:
             connection.execute(update(tables.run).where(tables.run.c.id == run.id).values(**values))
     return True
