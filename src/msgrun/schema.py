@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 from msgrun.states import LIVE, MessageState, RunStatus
 
-REVISION: Final = "0003"
+REVISION: Final = "0005"
 """The newest migration; a database of another revision is refused (MR001)."""
 
 RELATIONS: Final = ("customers", "addresses", "clusters", "invoices", "documents")
@@ -208,6 +208,7 @@ def _run_tables(make: "_Maker") -> dict[str, Table]:
         Column("started_at", Timestamp),  # first time it ran
         Column("finished_at", Timestamp),  # when it last came to rest
         Column("distributed", Boolean, nullable=False, server_default=false()),  # for any worker
+        Column("purged_at", Timestamp),  # when the last of its personal data went (`purge`)
         _one_of("status", RunStatus),
     )
     Index(
@@ -300,6 +301,7 @@ def _message_tables(make: "_Maker", run: Table) -> dict[str, Table]:
         Column("refused", JsonText),  # recipients refused while others were taken
         Column("sent_at", Timestamp),  # when the 250 came
         Column("updated_at", Timestamp, nullable=False),
+        Column("purged_at", Timestamp),  # when its personal data went (`purge`)
         ForeignKeyConstraint(["run_id"], [run.c.id]),
         _one_of("state", MessageState),
     )

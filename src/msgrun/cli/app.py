@@ -18,11 +18,15 @@ from msgrun.cli.demo import demo
 from msgrun.cli.doctor import doctor
 from msgrun.cli.doctor_output import EXAMPLES as DOCTOR_EXAMPLES
 from msgrun.cli.evidence import evidence
+from msgrun.cli.events import events
 from msgrun.cli.explain import explain
 from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
+from msgrun.cli.metrics import metrics
 from msgrun.cli.opening import Invocation
 from msgrun.cli.plan import plan
+from msgrun.cli.purge import purge
+from msgrun.cli.report import report
 from msgrun.cli.resolve import resolve
 from msgrun.cli.restart import restart
 from msgrun.cli.results import results
@@ -75,6 +79,10 @@ _COMMANDS = (
     ("watch", watch, "msgrun watch 7"),
     ("bounces", bounces, "msgrun bounces /var/mail/bounces"),
     ("evidence", evidence, "msgrun evidence last --maillog /var/log/mail.log"),
+    ("report", report, "msgrun report 7 --html run-7.html"),
+    ("events", events, "msgrun events 7"),
+    ("metrics", metrics, "msgrun metrics --textfile /var/lib/node_exporter/msgrun.prom"),
+    ("purge", purge, "msgrun purge --older-than 400d --dry-run"),
     ("worker", worker, "msgrun worker --poll 5"),
     ("workers", workers, "msgrun workers --json"),
     ("doctor", doctor, DOCTOR_EXAMPLES),

@@ -112,12 +112,15 @@ def _row(message: dict[str, Any]) -> tuple[str, ...]:
 
     reply = (message["code"], message["enhanced"], message["reply"])
     answer = " ".join(str(part) for part in reply if part)
-    refused = [f"{each['address']} refused: {each['reply']}" for each in message.get("refused", ())]
+    refused = [
+        f"{each['address'] or 'one, purged,'} refused: {each['reply']}"
+        for each in message.get("refused", ())
+    ]
     return (
         str(message["message"]),
         message["customer"],
         ", ".join(each["number"] or f"{each['id']} (gone)" for each in message["invoices"]),
-        ", ".join(message["to"]),
+        ", ".join(message["to"]) or ("purged" if "purged_at" in message else ""),
         message["state"],
         message["reason"] or "",
         "; ".join(filter(None, (answer, *refused))) or title_of(message["reason"]),

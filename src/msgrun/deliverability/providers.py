@@ -80,6 +80,11 @@ def provider_of(domain: str) -> str | None:
     return _PROVIDERS.get(domain.lower())
 
 
+def mailbox_provider(domain: str) -> str | None:
+    """Return who keeps the mailboxes of a domain, of the large providers; None for others."""
+    return _FREE_DOMAINS.get(domain.lower())
+
+
 def domains_of(provider: str) -> list[str]:
     """Return the domains of a provider with rules for bulk senders."""
     return [domain for domain, each in _PROVIDERS.items() if each == provider]

@@ -13,6 +13,7 @@ from msgrun.states import LIVE, UNSENT, MessageState, RunStatus
 from msgrun.transport.answers import classify
 
 _M: Final = MessageState
+_PURGED: Final = "an address that was purged"
 _AT_REST: Final = frozenset({RunStatus.STOPPED, RunStatus.PAUSED, RunStatus.CANCELLED})
 
 
@@ -164,7 +165,7 @@ def _redirected(question: Question, row: MessageRow) -> Finding:
 
 def _sent(question: Question, row: MessageRow) -> list[Finding]:
     """Return MR508, and what is worth knowing beside it: MR510, recipients refused."""
-    to = ", ".join(each.address for each in row.recipients)
+    to = _recipients(row)
     evidence = [
         f"{instant(row.sent_at)} to {to}, run {row.run_id}",
         row.answer or "",
@@ -180,14 +181,15 @@ def _sent(question: Question, row: MessageRow) -> list[Finding]:
         )
     ]  # fmt: skip
     for refused in row.refused:
+        whose = refused.address or _PURGED
         findings.append(
-            found("MR506", Stage.MESSAGE, f"refused for {refused.address}: {refused.reply}",
-                  status=Status.WARN, subject=refused.address)
+            found("MR506", Stage.MESSAGE, f"refused for {whose}: {refused.reply}",
+                  status=Status.WARN, subject=whose)
         )  # fmt: skip
     today = question.subject.under(question.context.frozen.definition["recipient_key"])
-    if question.runs[row.run_id].row.selection.redirect_to is None and today != sorted(
-        each.address for each in row.recipients
-    ):
+    was = sorted(each.address for each in row.recipients)
+    redirected = question.runs[row.run_id].row.selection.redirect_to is not None
+    if not redirected and row.purged_at is None and today != was:
         code = question.subject.customer.code
         findings.append(
             found(
@@ -201,7 +203,7 @@ def _sent(question: Question, row: MessageRow) -> list[Finding]:
 
 def _rejected(question: Question, row: MessageRow) -> list[Finding]:
     """Return MR506 with the reply word for word, or MR513."""
-    answer = row.answer or "no answer was recorded"
+    answer = row.answer or _unrecorded(row)
     again = f"msgrun restart {row.run_id} --failed"
     if row.reason == "MR513":
         return [
@@ -223,6 +225,10 @@ def _rejected(question: Question, row: MessageRow) -> list[Finding]:
             subject=question.label, cause=f"the server refused it: {answer}",
         )
     ]  # fmt: skip
+
+
+def _unrecorded(row: MessageRow) -> str:
+    return "its words were purged" if row.purged_at else "no answer was recorded"
 
 
 def _in_doubt(question: Question, row: MessageRow) -> list[Finding]:
@@ -265,7 +271,7 @@ def _bounced(question: Question, row: MessageRow) -> list[Finding]:
         meaning = classify(Step.RCPT, row.reply)
         evidence.append(meaning.diagnosis)
         remedy = f"{meaning.remedy} Then: {again}"
-    told = row.detail or row.answer or "no diagnostic was recorded"
+    told = row.detail or row.answer or _unrecorded(row)
     return [
         found(
             "MR509", Stage.MESSAGE, *evidence, remedy=remedy, subject=question.label,
@@ -299,4 +305,10 @@ def _waits(question: Question, row: MessageRow) -> list[Finding]:
 
 
 def _addressed(row: MessageRow) -> str:
-    return "to " + ", ".join(each.address for each in row.recipients)
+    return f"to {_recipients(row)}"
+
+
+def _recipients(row: MessageRow) -> str:
+    if row.purged_at is not None:
+        return f"{_PURGED} {instant(row.purged_at)}"
+    return ", ".join(each.address for each in row.recipients)

@@ -17,6 +17,7 @@ class RunRow:
 
     Attributes:
         distributed: handed over: any `msgrun worker` takes it on.
+        purged_at: when the last of its personal data was taken out.
     """
 
     id: int
@@ -34,6 +35,7 @@ class RunRow:
     started_at: datetime | None
     finished_at: datetime | None
     distributed: bool
+    purged_at: datetime | None = None
 
     @classmethod
     def of(cls, row: RowMapping) -> "RunRow":
@@ -64,6 +66,7 @@ class RunRow:
             "started_at",
             "finished_at",
             "distributed",
+            "purged_at",
         )
         return cls(
             status=RunStatus(row["status"]),
@@ -198,7 +201,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """One message with all that is known of it: what `results` prints."""
+    """One message with all that is known of it: what `results` prints.
+
+    Attributes:
+        purged_at: when its addresses, names and texts were taken out; they are empty since.
+    """
 
     id: int
     run_id: int
@@ -222,6 +229,7 @@ class MessageRow:
     sent_at: datetime | None
     updated_at: datetime
     refused: tuple[Refusal, ...] = field(default=())
+    purged_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,18 @@ def events(connection: Connection, tables: Tables, run_id: int) -> list[Mapping[
     return [dict(row) for row in rows.mappings()]
 
 
+def newest_events(
+    connection: Connection, tables: Tables, *, run_id: int | None = None, limit: int | None = None
+) -> list[Mapping[str, Any]]:
+    """Return events with the definition of their runs, newest first: of one run, or of all."""
+    event, run = tables.event, tables.run
+    query = select(event, run.c.definition).join(run, run.c.id == event.c.run_id)
+    if run_id is not None:
+        query = query.where(event.c.run_id == run_id)
+    rows = connection.execute(query.order_by(event.c.id.desc()).limit(limit))
+    return [dict(row) for row in rows.mappings()]
+
+
 def move_run(
     connection: Connection,
     tables: Tables,

@@ -85,6 +85,11 @@ def count_messages(connection: Connection, tables: Tables, run_id: int) -> Count
     return _counts(_by_state(connection, tables, run_id))
 
 
+def states_of(connection: Connection, tables: Tables, run_id: int) -> dict[MessageState, int]:
+    """Return how many messages of a run are in each state that occurs."""
+    return {MessageState(name): n for name, n in _by_state(connection, tables, run_id)}
+
+
 def _by_state(connection: Connection, tables: Tables, run_id: int) -> list[tuple[str, int]]:
     message = tables.message
     rows = connection.execute(
@@ -164,6 +169,7 @@ def _message(row: RowMapping, invoices: tuple[str, ...]) -> MessageRow:
         "doubted_at",
         "sent_at",
         "updated_at",
+        "purged_at",
     )
     return MessageRow(
         recipients=addresses_of(row["recipients"]),

@@ -23,7 +23,7 @@ _CHUNK: Final = 10_000  # messages named in one statement
 
 _OF_THE_LAST_TRY: Final = (
     "reason", "detail", "date", "sha256", "size", "context", "doubted_at", "due_at",
-    "deadline_at", "token",
+    "deadline_at", "token", "purged_at",
 )  # fmt: skip
 
 
@@ -108,6 +108,10 @@ class Amendment:
         if not revived:
             return
         revision = add_revision(connection, tables, self._review.run.id, frozen, now)
+        run = tables.run  # has addresses again
+        connection.execute(
+            update(run).where(run.c.id == self._review.run.id).values(purged_at=None)
+        )
         if frozen.definition["collate"]:
             revived = self._bundle(revived, now)
         message = tables.message

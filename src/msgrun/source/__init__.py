@@ -11,6 +11,7 @@ from msgrun.model import Customer, Invoice, MessageContext, Period
 from msgrun.schema import RELATIONS
 from msgrun.source import loading
 from msgrun.source.live import Live, Narrowing, own_facts
+from msgrun.source.lookup import lookup
 from msgrun.source.mapping import (
     AnyRow,
     AnySelect,
@@ -142,6 +143,30 @@ class Source:
         """
         unique = list(dict.fromkeys(invoice_ids))
         return loading.invoices(connection, self._relation(connection, "invoices"), unique)
+
+    def totals(self, connection: Connection, invoice_ids: Sequence[str]) -> dict[str, AnyRow]:
+        """Return number, currency and total of invoices as they are now, by id, as they come.
+
+        Those that are gone are absent. A row that breaks the contract does not matter here.
+
+        Raises:
+            SourceError: a SELECT fails (MR006).
+        """
+        relation = self._relation(connection, "invoices")
+        names = ("id", "number", "currency", "total")
+        by_id = lookup(relation, "id", lambda: relation.select(*names), *names)
+        return {row.id: row for row in by_id.rows(connection, list(dict.fromkeys(invoice_ids)))}
+
+    def names(self, connection: Connection, codes: Sequence[str]) -> dict[str, str]:
+        """Return the names of customers as they are now, by code; those that are gone are absent.
+
+        Raises:
+            SourceError: a SELECT fails (MR006).
+        """
+        relation = self._relation(connection, "customers")
+        by_code = lookup(relation, "code", lambda: relation.select("code", "name"), "name")
+        rows = by_code.rows(connection, list(dict.fromkeys(codes)))
+        return {row.code: row.name or "" for row in rows}
 
     def find_customers(
         self, connection: Connection, text: str, *, limit: int = FOUND_AT_MOST

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from msgrun.control.resolve import Resolved
     from msgrun.control.send_test import Tested
     from msgrun.control.worker import Drained
+    from msgrun.ledger.purge import Order, Survey
     from msgrun.planning.draft import Plan
 
 SCHEMA: Final = 1
@@ -119,6 +120,47 @@ def resolved_document(resolved: Sequence["Resolved"]) -> dict[str, Any]:
         for each in resolved
     ]
     return {"schema": SCHEMA, "resolved": messages}
+
+
+def event_object(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who did what to a run, and when."""
+    return {
+        "event": event["id"],
+        "run": event["run_id"],
+        "definition": event["definition"],
+        "at": moment(event["at"]),
+        "actor": event["actor"],
+        "kind": event["kind"],
+        "detail": event["detail"],
+    }
+
+
+def purge_document(survey: "Survey", order: "Order", *, dry_run: bool) -> dict[str, Any]:
+    """Return what was purged, or would be."""
+    runs = [
+        {
+            "run": each.run.id,
+            "definition": each.run.definition,
+            "finished_at": moment(each.run.finished_at) or None,
+            "messages": each.messages,
+            "in_doubt": each.in_doubt,
+        }
+        for each in survey.runs
+    ]
+    return {
+        "schema": SCHEMA,
+        "dry_run": dry_run,
+        "before": moment(order.before) or None,
+        "customer": order.customer,
+        "customers": order.codes.value,
+        "messages": survey.messages,
+        "in_doubt": survey.in_doubt,
+        "runs": runs,
+        "left": [
+            {"run": run.id, "definition": run.definition, "status": run.status.value}
+            for run in survey.left
+        ],
+    }
 
 
 def tested_document(tested: "Tested") -> dict[str, Any]:
@@ -227,6 +269,8 @@ def message_object(
         "attempts": row.attempts,
         "sent_at": moment(row.sent_at) or None,
     }
+    if row.purged_at is not None:
+        document["purged_at"] = moment(row.purged_at)
     if redirect_to:
         document["redirected_from"] = addresses
     if row.refused:

@@ -213,7 +213,7 @@ class LiveView:
         self._printer = printer
         self._live = Live(
             console=printer.console,
-            get_renderable=self._view,
+            get_renderable=self.picture,
             refresh_per_second=REFRESHES,
             transient=True,
         )
@@ -235,7 +235,8 @@ class LiveView:
         if self._live.is_started:
             self._live.stop()
 
-    def _view(self) -> RenderableType:
+    def picture(self) -> RenderableType:
+        """Return how the run stands, as it is drawn."""
         progress = self._progress
         bar = Table.grid(padding=(0, 1))
         bar.add_row(

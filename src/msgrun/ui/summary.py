@@ -133,7 +133,7 @@ def _print_examples(printer: Printer, plan: "Plan") -> None:
     printer.line()
     printer.line(("Skipped", "bold"))
     printer.table(("", "", "", ""), [("  " + code, *rest) for code, *rest in named[:NAMED]])
-    _print_more(printer, plan.in_scope - plan.invoices - NAMED)
+    print_more(printer, plan.in_scope - plan.invoices - NAMED)
 
 
 def print_notes(printer: Printer, notes: Sequence["Note"]) -> None:
@@ -144,10 +144,11 @@ def print_notes(printer: Printer, notes: Sequence["Note"]) -> None:
     printer.line(("These cannot be composed as they are", "bold"))
     for note in notes[:NAMED]:
         printer.line(f"  {note.code}  {note.customer}  {note.message}")
-    _print_more(printer, len(notes) - NAMED)
+    print_more(printer, len(notes) - NAMED)
 
 
-def _print_more(printer: Printer, number: int) -> None:
+def print_more(printer: Printer, number: int) -> None:
+    """Say how many are not named."""
     if number > 0:
         printer.line(f"  and {number:,} more")
 
@@ -173,13 +174,13 @@ def print_proposal(printer: Printer, proposal: "Proposal") -> None:
         for change in review.addresses[:NAMED]:
             before, after = _addresses(change.before), _addresses(change.after)
             printer.line(f"    {change.customer}  {before} → {after}")
-        _print_more(printer, len(review.addresses) - NAMED)
+        print_more(printer, len(review.addresses) - NAMED)
     if review.excluded:
         printer.line("  no longer sent:")
         for each in review.excluded[:NAMED]:
             what = f"{each.customer}  {each.invoice}  {each.reason}  {title_of(each.reason)}"
             printer.line(f"    {what}")
-        _print_more(printer, len(review.excluded) - NAMED)
+        print_more(printer, len(review.excluded) - NAMED)
     print_notes(printer, proposal.checked.notes)
 
 
@@ -203,6 +204,8 @@ def print_run(printer: Printer, summary: Summary) -> None:
     for name, when in (("started", run.started_at), ("ended", run.finished_at)):
         if when is not None:
             fields.append((name, moment(when)))
+    if run.purged_at is not None:
+        fields.append(("purged", f"{moment(run.purged_at)}: addresses, names and replies are gone"))
     printer.fields(fields)
     printer.line()
     _print_counts(printer, summary)
