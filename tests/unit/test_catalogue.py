@@ -110,7 +110,8 @@ MR843 | info | Over the bulk threshold of a provider
 COMMANDS = {
     *("init", "demo", "db upgrade", "db current", "import", "plan", "start", "stop", "restart"),
     *("cancel", "resolve", "runs", "show", "results", "watch", "doctor", "explain", "send-test"),
-    *("worker", "workers"),
+    *("worker", "workers", "schedule list", "schedule run-due", "schedule install"),
+    *("schedule pause", "schedule resume"),
 }
 
 TEXTS = {

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
 from msgrun.config.doctor import DoctorConfig, SuppressionConfig
 from msgrun.config.errors import Key, config_error, dotted, fault, validation_faults
+from msgrun.config.notify import NotifyConfig
 from msgrun.config.passwords import read_password
 from msgrun.config.sections import (
     DatabaseConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "DatabaseConfig",
     "DefinitionConfig",
     "DoctorConfig",
+    "NotifyConfig",
     "Problem",
     "ScheduleConfig",
     "SenderConfig",
@@ -75,6 +77,7 @@ class Config(Section):
     definitions: dict[str, DefinitionConfig] = Field(default_factory=dict)
     schedules: dict[str, ScheduleConfig] = Field(default_factory=dict)
     doctor: DoctorConfig = Field(default_factory=DoctorConfig)
+    notify: NotifyConfig = Field(default_factory=NotifyConfig)
 
     _path: Path = PrivateAttr(default=Path(FILE_NAME))
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
@@ -285,4 +288,11 @@ def _cross_faults(config: Config) -> list[str]:
             wanted = f"no such definition; {did_you_mean(schedule.definition, config.definitions)}"
             key = ("schedules", name, "definition")
             faults.append(fault(place, key, schedule.definition, wanted))
+        if schedule.distributed and sqlite:
+            wanted = "needs PostgreSQL: workers of many hosts share one database"
+            faults.append(fault(place, ("schedules", name, "distributed"), True, wanted))
+    sender = config.notify.sender
+    if sender is not None and sender not in config.senders:
+        wanted = f"no such sender; {did_you_mean(sender, config.senders)}"
+        faults.append(fault(place, ("notify", "sender"), sender, wanted))
     return faults

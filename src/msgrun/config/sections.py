@@ -21,6 +21,7 @@ from pydantic import (
 from msgrun.errors import UsageError
 from msgrun.selection import parse_period
 from msgrun.suggest import did_you_mean
+from msgrun.timetable import check_cron
 
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
@@ -94,6 +95,10 @@ def _deadline(text: str) -> str:
     return text
 
 
+def _delta(text: str) -> timedelta:
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+
+
 def _timezone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -108,6 +113,11 @@ def _timezone(name: str) -> str:
 def _cron(text: str) -> str:
     if len(text.split()) != 5:
         raise ValueError('must have five fields (minute hour day month weekday), as in "0 7 1 * *"')
+    try:
+        check_cron(text)
+    except ValueError as exc:
+        wanted = 'must be a cron expression, as in "0 7 1 * *"'
+        raise ValueError(f"{wanted}: {str(exc).lower()}") from None
     return text
 
 
@@ -278,8 +288,7 @@ class DefinitionConfig(Section):
     @property
     def deadline_delta(self) -> timedelta:
         """How long a deferred message is tried before it is given up (MR513)."""
-        number, unit = self.deadline[:-1], self.deadline[-1]
-        return timedelta(**{_UNITS[unit]: int(number)})
+        return _delta(self.deadline)
 
     @property
     def template_files(self) -> dict[str, str]:
@@ -297,8 +306,22 @@ class DefinitionConfig(Section):
         return self
 
 
+News = Literal["failed", "paused", "missed", "finished"]
+"""What may be told of a slot; see `msgrun.config.notify`."""
+
+
 class ScheduleConfig(Section):
-    """`[schedules.NAME]`: a definition run by cron; `missed` says what a missed slot does."""
+    """`[schedules.NAME]`: a definition run by cron; `missed` says what a missed slot does.
+
+    Attributes:
+        cluster: the selection, like `period`; else the definition's usual one. Words such as
+            "previous-month" are seen from the slot's day in `timezone`, however late it runs.
+        missed: "run" makes up for the latest missed slot; "skip" runs a slot on time or not at all.
+        grace: how late a slot may still be started with `missed = "run"`, and how long after it a
+            run that the server paused is taken up again; see `grace_delta`.
+        distributed: leave the run to the workers of any host (PostgreSQL).
+        notify: what is told of this schedule, in place of `on` of `[notify]`; [] for nothing.
+    """
 
     definition: Text = Field(description="give the name of a definition")
     cron: Annotated[str, AfterValidator(_cron)] = Field(
@@ -308,3 +331,11 @@ class ScheduleConfig(Section):
     cluster: Text | None = None
     period: PeriodText | None = None
     missed: Literal["run", "skip"] = "run"
+    grace: Annotated[str, AfterValidator(_deadline)] = "24h"
+    distributed: bool = False
+    notify: tuple[News, ...] | None = None
+
+    @property
+    def grace_delta(self) -> timedelta:
+        """How late a slot may be started or its paused run be taken up again."""
+        return _delta(self.grace)

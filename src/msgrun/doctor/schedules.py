@@ -1,9 +1,8 @@
 """Schedules whose last slot went by without a run (MR504)."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -15,6 +14,7 @@ from msgrun.ledger import runs
 from msgrun.ledger.rows import RunRow
 from msgrun.model import Selection
 from msgrun.selection import parse_period
+from msgrun.timetable import last_slot, next_slot, zone_of
 from msgrun.workspace import Workspace
 
 GRACE: Final = timedelta(minutes=5)
@@ -53,22 +53,9 @@ def missed_schedules(
 
 
 def slots(schedule: ScheduleConfig, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the last slot at or before `now` and the next one after it, in the schedule's zone.
-
-    Raises:
-        ValueError: the cron expression is none.
-    """
-    from cronsim import CronSim, CronSimError
-
-    zone = UTC if schedule.timezone == "UTC" else ZoneInfo(schedule.timezone)
-    here = now.astimezone(zone)
-    try:
-        # Going back leaves the minute of the start out.
-        last = CronSim(schedule.cron, here + timedelta(minutes=1), reverse=True)
-        following = CronSim(schedule.cron, here)
-        return next(last, None), next(following, None)
-    except CronSimError as error:
-        raise ValueError(str(error)) from error
+    """Return the last slot at or before `now` and the next one after it, in the schedule's zone."""
+    zone = zone_of(schedule.timezone)
+    return last_slot(schedule.cron, zone, now), next_slot(schedule.cron, zone, now)
 
 
 def _look_at(
@@ -79,15 +66,7 @@ def _look_at(
     earlier: list[RunRow],
     now: datetime,
 ) -> Iterator[Finding]:
-    try:
-        last, following = slots(schedule, now - GRACE)
-    except ValueError as error:
-        yield found(
-            "MR504", Stage.RUN, f"cron = {schedule.cron!r} of [schedules.{name}]: {error}",
-            remedy=f"correct cron under [schedules.{name}]", subject=name,
-            cause=f"the schedule '{name}' can never come",
-        )  # fmt: skip
-        return
+    last, following = slots(schedule, now - GRACE)
     if last is None:
         return
     definition = workspace.config.definitions[context.name]
