@@ -10,7 +10,6 @@ of a hole fall on the same moment, which is one slot.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -62,12 +61,13 @@ def slots_between(cron: str, zone: tzinfo, after: datetime, until: datetime) -> 
     Raises:
         ValueError: `cron` is no cron expression.
     """
-    found = [after]
+    found: list[datetime] = []
     for slot in _from(cron, zone, after):
         if slot > until:
             break
-        found.append(slot)
-    return [later for before, later in pairwise(found) if later > before]
+        if slot > (found[-1] if found else after):
+            found.append(slot)
+    return found
 
 
 def _from(cron: str, zone: tzinfo, now: datetime, *, back: bool = False) -> Iterator[datetime]:

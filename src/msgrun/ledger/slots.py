@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, case, select, update
+from sqlalchemy import ColumnElement, Connection, Table, case, select, update
 
 from msgrun.errors import AlreadyRunningError
 from msgrun.ledger.runs import actor
@@ -97,7 +97,7 @@ def know(
     """
     table = tables.schedule
     first = {"name": name, "cron": cron, "timezone": timezone, "since": now, "looked_at": now}
-    connection.execute(_insert(connection, table, first).on_conflict_do_nothing())
+    _added(connection, table, first)
     mine = table.c.name == name
     row = connection.execute(select(table).where(mine).with_for_update()).mappings().one()
     seen: dict[str, Any] = {"looked_at": now}
@@ -165,8 +165,8 @@ def take(
 ) -> SlotRow | None:
     """Take a slot for this process; None when it is somebody else's."""
     values = {"schedule": name, "slot": slot, "state": S.TAKEN, "tries": 1, **_here(now)}
-    taken = connection.execute(_insert(connection, tables.slot, values).on_conflict_do_nothing())
-    return find_slot(connection, tables, name, slot) if taken.rowcount else None
+    taken = _added(connection, tables.slot, values)
+    return find_slot(connection, tables, name, slot) if taken else None
 
 
 def miss(
@@ -184,10 +184,8 @@ def miss(
             "schedule": name, "slot": slot, "state": S.MISSED, "tries": 0, "detail": why,
             "ended_at": now, **_here(now),
         }  # fmt: skip
-        added = connection.execute(
-            _insert(connection, tables.slot, values).on_conflict_do_nothing()
-        )
-        if added.rowcount and (row := find_slot(connection, tables, name, slot)) is not None:
+        added = _added(connection, tables.slot, values)
+        if added and (row := find_slot(connection, tables, name, slot)) is not None:
             recorded.append(row)
     return recorded
 
@@ -278,8 +276,7 @@ def tell_once(
 ) -> bool:
     """Note that a kind of news of a slot is told; False when it was before."""
     values = {"schedule": row.schedule, "slot": row.slot, "kind": kind, "told_at": now}
-    added = connection.execute(_insert(connection, tables.news, values).on_conflict_do_nothing())
-    return bool(added.rowcount)
+    return _added(connection, tables.news, values)
 
 
 def told_badly(
@@ -301,15 +298,12 @@ def _here(now: datetime) -> dict[str, Any]:
     }
 
 
-def _insert(connection: Connection, table: Table, values: dict[str, Any]) -> Any:
-    """Return an INSERT that may be told what to do when the row is there."""
-    statement: Insert
+def _added(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless there is one of its kind; tell whether it was inserted."""
     if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        statement = sqlite.insert(table)
+        from sqlalchemy.dialects.sqlite import insert
     else:
-        from sqlalchemy.dialects import postgresql
-
-        statement = postgresql.insert(table)
-    return statement.values(**values)
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    # Asked for a column, because the number of rows is not to be had for an INSERT everywhere.
+    statement = insert(table).values(**values).on_conflict_do_nothing()
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
