@@ -1,5 +1,6 @@
 """What `run-due` has done about slots, in words and exit codes."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from msgrun.config import ScheduleConfig
 from msgrun.control.news import NewsKind
 from msgrun.errors import ExitCode, NotFoundError
 from msgrun.ledger.rows import Summary
+from msgrun.selection import parse_period
 from msgrun.states import RunStatus
 from msgrun.suggest import did_you_mean
 from msgrun.timetable import zone_of
@@ -82,6 +84,18 @@ def chosen(workspace: Workspace, names: Sequence[str]) -> dict[str, ScheduleConf
 def pause_after(tries: int) -> timedelta:
     """Return how long to wait after so many tries: 1, 2, 4, 8, then 15 minutes."""
     return timedelta(minutes=min(2 ** min(tries - 1, 4), 15))
+
+
+def by_hand(workspace: Workspace, schedule: ScheduleConfig, slot: datetime) -> str:
+    """Return the command that starts the run of a slot, given in the schedule's time zone."""
+    definition = workspace.config.definitions[schedule.definition]
+    words = ["msgrun", "start", schedule.definition]
+    if schedule.cluster:
+        words += ["--cluster", schedule.cluster]
+    if wanted := schedule.period or definition.period:
+        period = parse_period(wanted, slot.date())
+        words += ["--period", period.label if period else "all"]
+    return shlex.join(words)
 
 
 def kind_of(status: RunStatus, code: int) -> NewsKind | None:

@@ -29,6 +29,7 @@ from msgrun.ledger.rows import Summary
 from msgrun.ledger.servers import take_permits
 from msgrun.model import ComposedMessage, Envelope, Outcome, Verdict
 from msgrun.ratelimit import interval
+from msgrun.states import RunStatus
 from msgrun.workspace import Workspace, message_id_domain
 
 NewsKind = Literal["failed", "paused", "missed", "finished"]
@@ -39,6 +40,9 @@ _WORDS: Final = {
     "missed": "missed",
     "finished": "finished",
 }
+
+
+_LINE: Final = 500  # a subject that is broken in two reads badly in some mail programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,24 @@ class News:
                 f"run         {run.id}, {run.status.value}",
                 f"period      {run.period_label or 'all'}",
                 f"cluster     {run.selection.cluster or 'every customer'}",
-                "",
-                f"`msgrun show {run.id}` has the figures.",
             ]
-            if self.kind in ("failed", "paused"):
-                lines.append(f"`msgrun restart {run.id}` sends what is left.")
-        if self.hint:
-            lines.append(f"{self.hint[:1].upper()}{self.hint[1:]}.")
+        steps = [*_steps(self.kind, self.summary), self.hint]
+        lines += ["", *(f"{step[:1].upper()}{step[1:]}." for step in steps if step)]
         return "\n".join(lines) + "\n"
+
+
+def _steps(kind: NewsKind, summary: Summary | None) -> list[str]:
+    """Return what a person can do."""
+    if summary is None:
+        return []
+    run = summary.run
+    steps = [f"`msgrun show {run.id}` has the figures"]
+    if kind == "failed" and run.status is RunStatus.FINISHED:
+        steps.append(f"`msgrun results {run.id} --state rejected --state failed` says why")
+        steps.append(f"`msgrun restart {run.id} --failed` tries again once the cause is repaired")
+    elif kind in ("failed", "paused"):
+        steps.append(f"`msgrun restart {run.id}` sends what is left")
+    return steps
 
 
 Tell = Callable[[News], Sequence[str]]
@@ -171,7 +185,7 @@ def _mail(workspace: Workspace, news: News) -> str:
 def _composed(workspace: Workspace, news: News) -> tuple[Envelope, ComposedMessage]:
     notify = workspace.config.notify
     sender = workspace.config.senders[str(notify.sender)]
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=SMTP.clone(max_line_length=_LINE))
     mail["From"] = formataddr((sender.name, sender.address))
     mail["To"] = ", ".join(notify.mail)
     mail["Subject"] = "".join(c if c.isprintable() else " " for c in news.subject)

@@ -40,6 +40,7 @@ from sqlalchemy import Connection
 from msgrun.config import ScheduleConfig
 from msgrun.control.due import (
     Done,
+    by_hand,
     chosen,
     kind_of,
     pause_after,
@@ -332,9 +333,8 @@ class _Office:
         skipping = self.schedule.missed == "skip"
         code = ExitCode.DONE if skipping else ExitCode.INCOMPLETE
         done = self._done(last, "missed", None, code, text)
-        period = self.schedule.period
-        hint = f"`msgrun start {self.schedule.definition}" + (" --period …`" if period else "`")
-        self._tell(done, last, "missed", f"{hint} makes up for it")
+        command = by_hand(self.workspace, self.schedule, done.slot)
+        self._tell(done, last, "missed", f"`{command}` makes up for it")
         return done
 
     def _done(
