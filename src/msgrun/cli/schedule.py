@@ -20,7 +20,7 @@ schedule = typer.Typer(
 )
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME...", help="Only these schedules; else all.")
+    list[str] | None, typer.Argument(metavar="NAME", help="Only these schedules; else all.")
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A schedule.")]
 
