@@ -11,6 +11,7 @@ from msgrun.doctor.context import Context
 from msgrun.doctor.findings import Finding, Stage, Status, found
 from msgrun.doctor.words import start_command
 from msgrun.ledger import runs
+from msgrun.ledger import slots as slots_seen
 from msgrun.ledger.rows import RunRow
 from msgrun.model import Selection
 from msgrun.selection import parse_period
@@ -48,7 +49,9 @@ def missed_schedules(
     )
     findings = []
     for name, schedule in mine.items():
-        findings += list(_look_at(workspace, context, name, schedule, earlier, now))
+        known = slots_seen.find(connection, workspace.database.tables, name)
+        paused = "" if known is None or known.paused_at is None else str(known.paused_by)
+        findings += list(_look_at(workspace, context, name, schedule, earlier, now, paused))
     return findings
 
 
@@ -65,6 +68,7 @@ def _look_at(
     schedule: ScheduleConfig,
     earlier: list[RunRow],
     now: datetime,
+    paused: str,
 ) -> Iterator[Finding]:
     last, following = slots(schedule, now - GRACE)
     if last is None:
@@ -85,7 +89,8 @@ def _look_at(
         f"no run of '{context.name}' for {wanted.period.label if wanted.period else 'it'} "
         "has been made since",
         'missed = "skip": it is not made up for' if skipping else "",
-        status=Status.WARN if skipping else Status.FAIL, subject=name,
+        f"paused by {paused}: `msgrun schedule resume {name}` lets it go on" if paused else "",
+        status=Status.WARN if skipping or paused else Status.FAIL, subject=name,
         remedy=f"{_start(context, wanted)}; then see why cron did not start it",
         cause=f"the schedule '{name}' missed its slot of {_shown(last, schedule)}",
     )  # fmt: skip
