@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from doctor_world import TODAY, World
-from msgrun.config.sections import ScheduleConfig
+from msgrun.config import ScheduleConfig
 from msgrun.database import Database
 from msgrun.doctor import Report, diagnose
 from msgrun.doctor.findings import Status

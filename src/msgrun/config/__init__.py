@@ -14,10 +14,10 @@ from msgrun.config.doctor import DoctorConfig, SuppressionConfig
 from msgrun.config.errors import Key, config_error, dotted, fault, validation_faults
 from msgrun.config.notify import NotifyConfig
 from msgrun.config.passwords import read_password
+from msgrun.config.schedules import ScheduleConfig
 from msgrun.config.sections import (
     DatabaseConfig,
     DefinitionConfig,
-    ScheduleConfig,
     Section,
     SenderConfig,
     ServerConfig,

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from msgrun.config.sections import News, Seconds, Section, Text
+from msgrun.config.schedules import News
+from msgrun.config.sections import Seconds, Section, Text
 
 QUIET: Final = ("failed", "paused", "missed")
 """All but a clean finish."""

@@ -4,7 +4,6 @@ import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -20,8 +19,6 @@ from pydantic import (
 
 from msgrun.errors import UsageError
 from msgrun.selection import parse_period
-from msgrun.suggest import did_you_mean
-from msgrun.timetable import check_cron
 
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
@@ -89,36 +86,15 @@ def _period(text: str) -> str:
     return text
 
 
-def _deadline(text: str) -> str:
+def _span(text: str) -> str:
     if not _DEADLINE.fullmatch(text):
         raise ValueError('must be a number of minutes, hours or days, as in "90m", "24h" or "3d"')
     return text
 
 
-def _delta(text: str) -> timedelta:
-    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-
-
-def _timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (LookupError, ValueError, OSError):
-        if name == "UTC":  # known everywhere, even where no time zone data is installed
-            return name
-        wanted = f"must be an IANA time zone; {did_you_mean(name, sorted(available_timezones()))}"
-        raise ValueError(wanted) from None
-    return name
-
-
-def _cron(text: str) -> str:
-    if len(text.split()) != 5:
-        raise ValueError('must have five fields (minute hour day month weekday), as in "0 7 1 * *"')
-    try:
-        check_cron(text)
-    except ValueError as exc:
-        wanted = 'must be a cron expression, as in "0 7 1 * *"'
-        raise ValueError(f"{wanted}: {str(exc).lower()}") from None
-    return text
+def delta_of(span: str) -> timedelta:
+    """Return a time such as "90m" or "3d"."""
+    return timedelta(**{_UNITS[span[-1]]: int(span[:-1])})
 
 
 def _environment_name(name: str) -> str:
@@ -145,6 +121,7 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
 PeriodText = Annotated[str, AfterValidator(_period)]
+Span = Annotated[str, AfterValidator(_span)]
 
 
 class Section(BaseModel):
@@ -283,12 +260,12 @@ class DefinitionConfig(Section):
     password_key: Annotated[str, AfterValidator(_unprotected)] = ""
     bcc: tuple[Text, ...] = ()
     enabled: bool = True
-    deadline: Annotated[str, AfterValidator(_deadline)] = "24h"
+    deadline: Span = "24h"
 
     @property
     def deadline_delta(self) -> timedelta:
         """How long a deferred message is tried before it is given up (MR513)."""
-        return _delta(self.deadline)
+        return delta_of(self.deadline)
 
     @property
     def template_files(self) -> dict[str, str]:
@@ -304,38 +281,3 @@ class DefinitionConfig(Section):
         if self.text is None and self.html is None:
             raise ValueError("wants text, html or both; has neither")
         return self
-
-
-News = Literal["failed", "paused", "missed", "finished"]
-"""What may be told of a slot; see `msgrun.config.notify`."""
-
-
-class ScheduleConfig(Section):
-    """`[schedules.NAME]`: a definition run by cron; `missed` says what a missed slot does.
-
-    Attributes:
-        cluster: the selection, like `period`; else the definition's usual one. Words such as
-            "previous-month" are seen from the slot's day in `timezone`, however late it runs.
-        missed: "run" makes up for the latest missed slot; "skip" runs a slot on time or not at all.
-        grace: how late a slot may still be started with `missed = "run"`, and how long after it a
-            run that the server paused is taken up again; see `grace_delta`.
-        distributed: leave the run to the workers of any host (PostgreSQL).
-        notify: what is told of this schedule, in place of `on` of `[notify]`; [] for nothing.
-    """
-
-    definition: Text = Field(description="give the name of a definition")
-    cron: Annotated[str, AfterValidator(_cron)] = Field(
-        description='give five fields, as in cron = "0 7 1 * *"'
-    )
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    cluster: Text | None = None
-    period: PeriodText | None = None
-    missed: Literal["run", "skip"] = "run"
-    grace: Annotated[str, AfterValidator(_deadline)] = "24h"
-    distributed: bool = False
-    notify: tuple[News, ...] | None = None
-
-    @property
-    def grace_delta(self) -> timedelta:
-        """How late a slot may be started or its paused run be taken up again."""
-        return _delta(self.grace)

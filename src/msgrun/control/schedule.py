@@ -210,20 +210,7 @@ class _Office:
             newest = slots.newest(connection, tables, self.name)
             after = max(known.since, newest.slot) if newest else known.since
             due = slots_between(plan.cron, zone_of(plan.timezone), after, now)
-            missed: list[SlotRow] = []
-            again: SlotRow | None = None
-            for row in slots.open_slots(connection, tables, self.name):
-                if row.state is S.STARTED or row.is_held(now):
-                    continue
-                why = self._given_up(row, known.since, now, superseded=bool(due))
-                if why:
-                    told = f"{why}: {row.detail}" if row.detail else why
-                    over = {"code": ExitCode.INCOMPLETE, "detail": told, "over": S.MISSED}
-                    if slots.note(connection, tables, row, now, **over):  # type: ignore[arg-type]
-                        found = slots.find_slot(connection, tables, self.name, row.slot)
-                        missed += [found] if found else []
-                elif row.due_at is None or row.due_at <= now:
-                    again = row
+            again, missed = self._left(connection, known, now, superseded=bool(due))
             missed += slots.miss(
                 connection, tables, self.name, due[:-1][-_MOST_MISSED:], now,
                 "nothing looked at it before the next one came",
@@ -237,6 +224,25 @@ class _Office:
                 missed += slots.miss(connection, tables, self.name, due[-1:], now, why)
                 taken = None
         return taken, missed
+
+    def _left(
+        self, connection: Connection, known: ScheduleRow, now: datetime, *, superseded: bool
+    ) -> tuple[SlotRow | None, list[SlotRow]]:
+        """Return the slot without a run that is to be tried again, and those that are given up."""
+        tables = self.workspace.database.tables
+        again, missed = None, []
+        for row in slots.open_slots(connection, tables, self.name):
+            if row.state is S.STARTED or row.is_held(now):
+                continue
+            why = self._given_up(row, known.since, now, superseded=superseded)
+            if not why:
+                again = row if row.due_at is None or row.due_at <= now else again
+                continue
+            told, code = f"{why}: {row.detail}" if row.detail else why, ExitCode.INCOMPLETE
+            if slots.note(connection, tables, row, now, code=code, detail=told, over=S.MISSED):
+                found = slots.find_slot(connection, tables, self.name, row.slot)
+                missed += [found] if found else []
+        return again, missed
 
     def _given_up(self, row: SlotRow, since: datetime, now: datetime, *, superseded: bool) -> str:
         """Return why a slot is not tried again; "" when it is."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from msgrun.config.sections import ScheduleConfig
+from msgrun.config import ScheduleConfig
 from msgrun.doctor.context import Context
 from msgrun.doctor.findings import Finding, Stage, Status, found
 from msgrun.doctor.words import start_command

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgrun.control.due import slot_name
 from msgrun.ledger.rows import Counts
 from msgrun.ui.json import SCHEMA, run_document, run_object
+from msgrun.ui.summary import print_next
 from msgrun.ui.text import STYLES, Part, Printer, moment
 
 if TYPE_CHECKING:
@@ -170,3 +171,5 @@ def print_done(printer: Printer, done: "Done") -> None:
         f", slot {done.slot:%Y-%m-%d %H:%M %Z}: ",
         (done.text, style),
     )
+    if done.code and done.summary is not None:
+        print_next(printer, done.summary)
