@@ -1,9 +1,10 @@
 """A process of its own that starts, restarts or stops a run, for tests that need several.
 
 Usage: billing_process.py CONFIG ACTION [--mutant NAME] [--lease SECONDS] [--busy SECONDS]
-[--patience SECONDS] [--journal truncate|wal] [--processes N], where ACTION is start, restart,
-stop, resolve-sent, resolve-resend (all that is in doubt), hand-over (start --distributed), worker
-or worker-until-idle. Prints one JSON object when it is done.
+[--patience SECONDS] [--journal truncate|wal] [--processes N] [--now TIME], where ACTION is start,
+restart, run-due (the slots of schedules, as seen at TIME), stop, resolve-sent, resolve-resend (all
+that is in doubt), hand-over (start --distributed), worker or worker-until-idle. Prints one
+JSON object when it is done.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import mutants
 from billing_world import DEFINITION, TODAY
 from msgrun import database
 from msgrun.config import load_config
+from msgrun.control.due import worst
 from msgrun.control.resolve import resolve
 from msgrun.control.restart import restart
+from msgrun.control.schedule import run_due
 from msgrun.control.start import start
 from msgrun.control.stop import stop
 from msgrun.control.work import Ending
@@ -34,7 +37,7 @@ from msgrun.workspace import Workspace
 
 ACTIONS = (
     "start", "restart", "stop", "resolve-sent", "resolve-resend", "hand-over", "worker",
-    "worker-until-idle",
+    "worker-until-idle", "run-due",
 )  # fmt: skip
 
 
@@ -49,6 +52,7 @@ def launch(
     patience: float = 0,
     journal: str = "",
     processes: int = 0,
+    now: str = "",
     under: tuple[str, ...] = (),
     **further: Any,
 ) -> "subprocess.Popen[str]":
@@ -57,7 +61,7 @@ def launch(
     Args:
         folder: where `msgrun.toml` is.
         action: "start", "restart", "stop", "resolve-sent" or "resolve-resend", "hand-over",
-            "worker" or "worker-until-idle".
+            "worker", "worker-until-idle" or "run-due".
         failpoint: what MSGRUN_FAILPOINT says, e.g. "intent.committed=kill@3".
         mutant: a fault of `mutants.py` to plant in the process.
         lease: seconds of a worker's lease; the heartbeat is a sixth of it. 0: as they are.
@@ -65,6 +69,7 @@ def launch(
         patience: seconds that a database that went away is waited for. 0: as they are.
         journal: the journal mode of SQLite, "truncate" or "wal". "": as its version has it.
         processes: how many work on the run, but for one all compose. 0: as they are.
+        now: what "run-due" takes for the time, RFC 3339.
         under: a command to run it under, e.g. strace with its options.
         further: for `Popen`.
     """
@@ -81,6 +86,8 @@ def launch(
         command += ["--journal", journal]
     if processes:
         command += ["--processes", str(processes)]
+    if now:
+        command += ["--now", now]
     environment = os.environ | ({"MSGRUN_FAILPOINT": failpoint} if failpoint else {})
     usual: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment}
     return subprocess.Popen(command, **(usual | further))
@@ -118,7 +125,9 @@ def _resolve(workspace: Workspace, *, resend: bool) -> int:
     return len(resolve(workspace, doubts, resend=resend, because="a test says so"))
 
 
-def _answer(workspace: Workspace, action: str, processes: int | None) -> tuple[int, dict[str, Any]]:
+def _answer(
+    workspace: Workspace, action: str, processes: int | None, now: str
+) -> tuple[int, dict[str, Any]]:
     """Do it; return exit code and what is to be printed."""
     try:
         if action.startswith("resolve"):
@@ -126,6 +135,11 @@ def _answer(workspace: Workspace, action: str, processes: int | None) -> tuple[i
         if action.startswith("worker"):
             done = work(workspace, poll=0.2, until_idle=action == "worker-until-idle")
             return 0, {"runs": [each.run for each in done], "sent": sum(e.sent for e in done)}
+        if action == "run-due":
+            moment = datetime.fromisoformat(now)
+            due = list(run_due(workspace, clock=lambda _: moment))
+            did = [[each.did, each.code] for each in due]
+            return worst([each.code for each in due]), {"did": did}
         ending = _act(workspace, action, processes)
     except MsgrunError as error:
         return error.exit_code, {"error": error.code, "message": error.message}
@@ -145,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float)
     parser.add_argument("--journal", choices=["truncate", "wal"])
     parser.add_argument("--processes", type=int)
+    parser.add_argument("--now", default="")
     given = parser.parse_args(arguments)
     if given.mutant:
         mutants.plant(given.mutant)
@@ -158,7 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mutants.replace(method, "__defaults__", (given.patience,))
     if given.journal:
         mutants.replace(database, "wal_is_safe", lambda _version: given.journal == "wal")
-    code, answer = _answer(Workspace.of(load_config(given.config)), given.action, given.processes)
+    workspace = Workspace.of(load_config(given.config))
+    code, answer = _answer(workspace, given.action, given.processes, given.now)
     print(json.dumps(answer))
     return code
 

@@ -29,13 +29,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     false,
     text,
     true,
 )
 from sqlalchemy.types import TypeEngine
 
-from msgrun.states import LIVE, MessageState, RunStatus
+from msgrun.states import LIVE, MessageState, RunStatus, SlotState
 
 REVISION: Final = "0005"
 """The newest migration; a database of another revision is refused (MR001)."""
@@ -114,6 +115,9 @@ class Tables:
     event: Table
     server: Table
     worker: Table
+    schedule: Table
+    slot: Table
+    news: Table
 
     def relation(self, name: str) -> Table:
         """Return msgrun's own table for one relation of the source."""
@@ -340,6 +344,50 @@ def _message_tables(make: "_Maker", run: Table) -> dict[str, Table]:
     return {"message": message, "message_invoice": message_invoice, "attempt": attempt}
 
 
+def _schedule_tables(make: "_Maker", run: Table) -> dict[str, Table]:
+    schedule = make(
+        "schedule",
+        Column("name", Text, primary_key=True),  # name in msgrun.toml
+        Column("cron", Text, nullable=False),  # as last seen
+        Column("timezone", Text, nullable=False),  # as last seen
+        Column("since", Timestamp, nullable=False),  # its slots up to then are not run
+        Column("looked_at", Timestamp, nullable=False),  # last `run-due`
+        Column("paused_at", Timestamp),  # NULL while it is not paused
+        Column("paused_by", Text),  # user@host
+    )
+    slot = make(
+        "slot",
+        Column("id", BigId, primary_key=True),
+        Column("schedule", Text, nullable=False),  # schedule.name
+        Column("slot", Timestamp, nullable=False),  # the moment itself
+        Column("state", Text, nullable=False),  # states.SlotState
+        Column("run_id", BigId, unique=True),  # written with the run, in one transaction
+        Column("tries", Integer, nullable=False),  # times taken; fences whoever took it before
+        Column("taken_at", Timestamp, nullable=False),  # or found to be missed
+        Column("taken_by", Text, nullable=False),  # user@host
+        Column("host", Text, nullable=False),
+        Column("boot_id", Text, nullable=False),  # tells a dead pid from a reused one
+        Column("pid", Integer, nullable=False),
+        Column("due_at", Timestamp),  # the next try: not before
+        Column("code", Integer),  # exit code of the last try
+        Column("detail", Text),  # the same in words
+        Column("ended_at", Timestamp),  # ended or missed since
+        UniqueConstraint("schedule", "slot"),
+        ForeignKeyConstraint(["run_id"], [run.c.id]),
+        _one_of("state", SlotState),
+    )
+    news = make(
+        "news",
+        Column("schedule", Text, nullable=False),  # slot.schedule
+        Column("slot", Timestamp, nullable=False),  # slot.slot
+        Column("kind", Text, nullable=False),  # "failed", "paused", "missed", "finished"
+        Column("told_at", Timestamp, nullable=False),  # before it is tried: never twice
+        Column("problem", Text),  # why it did not arrive
+        PrimaryKeyConstraint("schedule", "slot", "kind"),
+    )
+    return {"schedule": schedule, "slot": slot, "news": news}
+
+
 class _Maker:
     """Names tables and their indexes for one database kind."""
 
@@ -373,5 +421,9 @@ def tables(dialect: str) -> Tables:
     make = _Maker(dialect)
     runs = _run_tables(make)
     return Tables(
-        make.metadata, **_source_tables(make), **runs, **_message_tables(make, runs["run"])
+        make.metadata,
+        **_source_tables(make),
+        **runs,
+        **_message_tables(make, runs["run"]),
+        **_schedule_tables(make, runs["run"]),
     )

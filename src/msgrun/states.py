@@ -36,6 +36,16 @@ class MessageState(StrEnum):
     BOUNCED = "bounced"  # accepted by the server, returned later
 
 
+class SlotState(StrEnum):
+    """Where a slot of a schedule stands; each line says who moves it on."""
+
+    TAKEN = "taken"  # a process plans its run; when it dies, the next `run-due` takes the slot over
+    WAITING = "waiting"  # its run could not start: `run-due` tries again within the grace time
+    STARTED = "started"  # it has its run, which is not over: `run-due` follows it
+    ENDED = "ended"  # its run is over, well or not
+    MISSED = "missed"  # it is not run any more, and why not is on record
+
+
 R, M = RunStatus, MessageState
 
 RUN_MOVES: Final[dict[tuple[RunStatus, RunStatus], str]] = {

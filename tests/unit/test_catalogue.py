@@ -112,6 +112,8 @@ COMMANDS = {
     *("cancel", "resolve", "runs", "show", "results", "watch", "doctor", "explain", "send-test"),
     *("worker", "workers", "bounces", "evidence"),
     *("report", "events", "metrics", "purge"),
+    *("schedule list", "schedule run-due", "schedule install"),
+    *("schedule pause", "schedule resume"),
 }
 
 TEXTS = {

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from doctor_world import TODAY, World
-from msgrun.config.sections import ScheduleConfig
+from msgrun.config import ScheduleConfig
 from msgrun.database import Database
 from msgrun.doctor import Report, diagnose
+from msgrun.doctor.findings import Status
 from msgrun.doctor.schedules import slots
+from msgrun.ledger import slots as slots_seen
 from msgrun.states import RunStatus
 
 NOW = datetime(2026, 11, 25, 6, 59, 59, tzinfo=UTC)
@@ -75,6 +77,18 @@ def test_a_run_of_the_same_cluster_and_period_makes_up_for_it(world: World) -> N
     world.move(world.run(), RunStatus.FINISHED)
 
     assert not missed(world.ask(None))
+
+
+def test_of_a_paused_schedule_it_is_a_warning_that_says_so(world: World) -> None:
+    with world.database.write() as connection:
+        tables, first = world.database.tables, datetime(2026, 1, 1, tzinfo=UTC)
+        slots_seen.know(connection, tables, "monthly", "x", "UTC", first)
+        slots_seen.pause(connection, tables, "monthly", first)
+
+    (finding,) = [each for each in world.ask(None).findings if each.code == "MR504"]
+
+    assert finding.status is Status.WARN
+    assert "msgrun schedule resume monthly" in " ".join(finding.evidence)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from msgrun.cli.resolve import resolve
 from msgrun.cli.restart import restart
 from msgrun.cli.results import results
 from msgrun.cli.runs import runs
+from msgrun.cli.schedule import schedule
 from msgrun.cli.send_test import send_test
 from msgrun.cli.show import show
 from msgrun.cli.start import start
@@ -92,6 +93,7 @@ for _name, _function, _example in _COMMANDS:
     app.command(_name, epilog=epilog(_example))(_function)
 app.command("demo")(demo)
 app.add_typer(db, name="db")
+app.add_typer(schedule, name="schedule")
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,11 +13,12 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from msgrun.config.bounces import BouncesConfig, ImapConfig
 from msgrun.config.doctor import DoctorConfig, SuppressionConfig
 from msgrun.config.errors import Key, config_error, dotted, fault, validation_faults
+from msgrun.config.notify import NotifyConfig
 from msgrun.config.passwords import read_password
+from msgrun.config.schedules import ScheduleConfig
 from msgrun.config.sections import (
     DatabaseConfig,
     DefinitionConfig,
-    ScheduleConfig,
     Section,
     SenderConfig,
     ServerConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "DefinitionConfig",
     "DoctorConfig",
     "ImapConfig",
+    "NotifyConfig",
     "Problem",
     "ScheduleConfig",
     "SenderConfig",
@@ -78,6 +80,7 @@ class Config(Section):
     schedules: dict[str, ScheduleConfig] = Field(default_factory=dict)
     doctor: DoctorConfig = Field(default_factory=DoctorConfig)
     bounces: BouncesConfig = Field(default_factory=BouncesConfig)
+    notify: NotifyConfig = Field(default_factory=NotifyConfig)
 
     _path: Path = PrivateAttr(default=Path(FILE_NAME))
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: os.environ)
@@ -297,4 +300,11 @@ def _cross_faults(config: Config) -> list[str]:
             wanted = f"no such definition; {did_you_mean(schedule.definition, config.definitions)}"
             key = ("schedules", name, "definition")
             faults.append(fault(place, key, schedule.definition, wanted))
+        if schedule.distributed and sqlite:
+            wanted = "needs PostgreSQL: workers of many hosts share one database"
+            faults.append(fault(place, ("schedules", name, "distributed"), True, wanted))
+    sender = config.notify.sender
+    if sender is not None and sender not in config.senders:
+        wanted = f"no such sender; {did_you_mean(sender, config.senders)}"
+        faults.append(fault(place, ("notify", "sender"), sender, wanted))
     return faults

@@ -153,7 +153,8 @@ def _wanted(details: ErrorDetails, model: type[BaseModel]) -> tuple[object, str]
 def _shown(key: Key, value: object) -> str:
     """Return ` = value` as TOML writes it, or nothing where it must not or need not be seen."""
     names = [part for part in key if isinstance(part, str)]
-    if value is None or isinstance(value, dict) or any(map(_SECRET.search, names[-1:])):
+    hidden = any(map(_SECRET.search, names[-1:])) or names == ["notify", "url"]
+    if value is None or isinstance(value, dict) or hidden:
         return ""
     if isinstance(value, str) and ("://" in value or names[-1:] == ["url"]):
         # Everything after `?` may be a password too.

@@ -4,7 +4,6 @@ import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +19,6 @@ from pydantic import (
 
 from msgrun.errors import UsageError
 from msgrun.selection import parse_period
-from msgrun.suggest import did_you_mean
 
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
@@ -88,27 +86,15 @@ def _period(text: str) -> str:
     return text
 
 
-def _deadline(text: str) -> str:
+def _span(text: str) -> str:
     if not _DEADLINE.fullmatch(text):
         raise ValueError('must be a number of minutes, hours or days, as in "90m", "24h" or "3d"')
     return text
 
 
-def _timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (LookupError, ValueError, OSError):
-        if name == "UTC":  # known everywhere, even where no time zone data is installed
-            return name
-        wanted = f"must be an IANA time zone; {did_you_mean(name, sorted(available_timezones()))}"
-        raise ValueError(wanted) from None
-    return name
-
-
-def _cron(text: str) -> str:
-    if len(text.split()) != 5:
-        raise ValueError('must have five fields (minute hour day month weekday), as in "0 7 1 * *"')
-    return text
+def delta_of(span: str) -> timedelta:
+    """Return a time such as "90m" or "3d"."""
+    return timedelta(**{_UNITS[span[-1]]: int(span[:-1])})
 
 
 def _environment_name(name: str) -> str:
@@ -136,6 +122,7 @@ Whole = Annotated[int, BeforeValidator(_not_bool)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, allow_inf_nan=False)]
 PeriodText = Annotated[str, AfterValidator(_period)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+Span = Annotated[str, AfterValidator(_span)]
 
 
 class Section(BaseModel):
@@ -292,13 +279,12 @@ class DefinitionConfig(Section):
     password_key: Annotated[str, AfterValidator(_unprotected)] = ""
     bcc: tuple[Text, ...] = ()
     enabled: bool = True
-    deadline: Annotated[str, AfterValidator(_deadline)] = "24h"
+    deadline: Span = "24h"
 
     @property
     def deadline_delta(self) -> timedelta:
         """How long a deferred message is tried before it is given up (MR513)."""
-        number, unit = self.deadline[:-1], self.deadline[-1]
-        return timedelta(**{_UNITS[unit]: int(number)})
+        return delta_of(self.deadline)
 
     @property
     def template_files(self) -> dict[str, str]:
@@ -314,16 +300,3 @@ class DefinitionConfig(Section):
         if self.text is None and self.html is None:
             raise ValueError("wants text, html or both; has neither")
         return self
-
-
-class ScheduleConfig(Section):
-    """`[schedules.NAME]`: a definition run by cron; `missed` says what a missed slot does."""
-
-    definition: Text = Field(description="give the name of a definition")
-    cron: Annotated[str, AfterValidator(_cron)] = Field(
-        description='give five fields, as in cron = "0 7 1 * *"'
-    )
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    cluster: Text | None = None
-    period: PeriodText | None = None
-    missed: Literal["run", "skip"] = "run"

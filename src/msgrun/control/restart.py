@@ -97,6 +97,7 @@ def restart(
     wait: bool,
     processes: int | None = None,
     distributed: bool = False,
+    hasten: bool = True,
     listener: Listener = ignore,
 ) -> Ending | None:
     """Send what a run has left, after saying so.
@@ -110,6 +111,7 @@ def restart(
         wait: whether to wait for deferred messages here.
         processes: how many work on it, this one included; None: as many as it is worth.
         distributed: leave it to the workers of any host (PostgreSQL), in place of sending it here.
+        hasten: make deferred messages due now, because a person asked; else they wait their time.
         listener: told what happens.
 
     Returns:
@@ -146,7 +148,15 @@ def restart(
                 return None
             # Only now: a question that nobody answers must not keep others out.
             stack.enter_context(definition_lock(database, run.definition))
-            token = _apply(workspace, run, frozen, review, failed=failed, distributed=distributed)
+            token = _apply(
+                workspace,
+                run,
+                frozen,
+                review,
+                failed=failed,
+                distributed=distributed,
+                hasten=hasten,
+            )
         if token is None:
             return handed_over(workspace, run.id)
         return deliver(workspace, run.id, token, wait=wait, processes=processes, listener=listener)
@@ -199,9 +209,10 @@ def resume(
     wait: bool,
     processes: int | None,
     distributed: bool,
+    hasten: bool = True,
     listener: Listener,
 ) -> Ending:
-    """Restart without asking, for `start --once`."""
+    """Restart without asking, for `start --once` and schedules."""
     ending = restart(
         workspace,
         str(run.id),
@@ -210,6 +221,7 @@ def resume(
         wait=wait,
         processes=processes,
         distributed=distributed,
+        hasten=hasten,
         listener=listener,
     )
     return ending or Ending(summary_of(workspace, run.id))
@@ -283,6 +295,7 @@ def _apply(
     *,
     failed: bool,
     distributed: bool = False,
+    hasten: bool = True,
 ) -> int | None:
     """Write what today's data says, make the deferred due, and take the run on or hand it over."""
     database = workspace.database
@@ -295,7 +308,7 @@ def _apply(
         if failed:
             amendment.revive(frozen, now, message_id_domain(workspace.sender_of(frozen)))
         name, _ = workspace.server_of(frozen)
-        if servers.closed_until(connection, database.tables, name, now) is None:
+        if hasten and servers.closed_until(connection, database.tables, name, now) is None:
             messages.make_due(connection, database.tables, run.id, now)
         if not distributed:
             return take_on(workspace, connection, run)

@@ -30,6 +30,11 @@ from msgrun.states import RunStatus
 from msgrun.workspace import Workspace, message_id_domain
 
 Confirm = Callable[[Plan, Preflight], bool]
+Within = Callable[[Connection, RunRow], None]
+
+
+def nothing_more(_connection: Connection, _run: RunRow) -> None:
+    """Write nothing beside the run."""
 
 
 def plan_run(workspace: Workspace, name: str, selection: Selection) -> tuple[Plan, Preflight]:
@@ -56,6 +61,7 @@ def start(
     once: bool = False,
     processes: int | None = None,
     distributed: bool = False,
+    within: Within = nothing_more,
     listener: Listener = ignore,
 ) -> Ending | None:
     """Plan a run, check it, ask, write it down and send it.
@@ -69,6 +75,7 @@ def start(
         once: do nothing when the same definition, cluster and period has already run.
         processes: how many work on it, this one included; None: as many as it is worth.
         distributed: leave it to the workers of any host (PostgreSQL), in place of sending it here.
+        within: called in the transaction that writes the run; what it raises undoes the run.
         listener: told what happens.
 
     Returns:
@@ -109,6 +116,7 @@ def start(
             domain = message_id_domain(workspace.sender_of(frozen))
 
             def begin(writing: Connection, run: RunRow) -> tuple[int, int | None]:
+                within(writing, run)
                 if not distributed:
                     return run.id, take_on(workspace, writing, run)
                 hand_over(workspace, writing, run)
@@ -154,6 +162,26 @@ def _once(
     listener: Listener,
 ) -> Ending:
     """Leave a finished run be, resume an unfinished one, respect a person and the leak guard."""
+    if (stays := left_alone(workspace, frozen, run)) is not None:
+        return stays
+    return resume(
+        workspace,
+        run,
+        wait=wait,
+        processes=processes,
+        distributed=distributed,
+        listener=listener,
+    )
+
+
+def left_alone(workspace: Workspace, frozen: Frozen, run: RunRow) -> Ending | None:
+    """Return how a command ends for a run that nothing but a person resumes; None: it may be.
+
+    Args:
+        workspace: configuration, database, source.
+        frozen: the definition as it is today.
+        run: one that nobody works on.
+    """
     if run.status is RunStatus.FINISHED:
         note = f"run {run.id} has already finished: nothing to do"
         return Ending(summary_of(workspace, run.id), note=note, code=ExitCode.DONE)
@@ -168,14 +196,7 @@ def _once(
             f"run {run.id} is paused: the server's daily quota is used up until {until:%F %R} UTC"
         )
         return Ending(summary_of(workspace, run.id), note=note)
-    return resume(
-        workspace,
-        run,
-        wait=wait,
-        processes=processes,
-        distributed=distributed,
-        listener=listener,
-    )
+    return None
 
 
 def _died(workspace: Workspace, run: RunRow) -> bool:

@@ -1,20 +1,21 @@
 """Schedules whose last slot went by without a run (MR504)."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from msgrun.config.sections import ScheduleConfig
+from msgrun.config import ScheduleConfig
 from msgrun.doctor.context import Context
 from msgrun.doctor.findings import Finding, Stage, Status, found
 from msgrun.doctor.words import start_command
 from msgrun.ledger import runs
+from msgrun.ledger import slots as slots_seen
 from msgrun.ledger.rows import RunRow
 from msgrun.model import Selection
 from msgrun.selection import parse_period
+from msgrun.timetable import last_slot, next_slot, zone_of
 from msgrun.workspace import Workspace
 
 GRACE: Final = timedelta(minutes=5)
@@ -48,27 +49,16 @@ def missed_schedules(
     )
     findings = []
     for name, schedule in mine.items():
-        findings += list(_look_at(workspace, context, name, schedule, earlier, now))
+        known = slots_seen.find(connection, workspace.database.tables, name)
+        paused = "" if known is None or known.paused_at is None else str(known.paused_by)
+        findings += list(_look_at(workspace, context, name, schedule, earlier, now, paused))
     return findings
 
 
 def slots(schedule: ScheduleConfig, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the last slot at or before `now` and the next one after it, in the schedule's zone.
-
-    Raises:
-        ValueError: the cron expression is none.
-    """
-    from cronsim import CronSim, CronSimError
-
-    zone = UTC if schedule.timezone == "UTC" else ZoneInfo(schedule.timezone)
-    here = now.astimezone(zone)
-    try:
-        # Going back leaves the minute of the start out.
-        last = CronSim(schedule.cron, here + timedelta(minutes=1), reverse=True)
-        following = CronSim(schedule.cron, here)
-        return next(last, None), next(following, None)
-    except CronSimError as error:
-        raise ValueError(str(error)) from error
+    """Return the last slot at or before `now` and the next one after it, in the schedule's zone."""
+    zone = zone_of(schedule.timezone)
+    return last_slot(schedule.cron, zone, now), next_slot(schedule.cron, zone, now)
 
 
 def _look_at(
@@ -78,16 +68,9 @@ def _look_at(
     schedule: ScheduleConfig,
     earlier: list[RunRow],
     now: datetime,
+    paused: str,
 ) -> Iterator[Finding]:
-    try:
-        last, following = slots(schedule, now - GRACE)
-    except ValueError as error:
-        yield found(
-            "MR504", Stage.RUN, f"cron = {schedule.cron!r} of [schedules.{name}]: {error}",
-            remedy=f"correct cron under [schedules.{name}]", subject=name,
-            cause=f"the schedule '{name}' can never come",
-        )  # fmt: skip
-        return
+    last, following = slots(schedule, now - GRACE)
     if last is None:
         return
     definition = workspace.config.definitions[context.name]
@@ -106,7 +89,8 @@ def _look_at(
         f"no run of '{context.name}' for {wanted.period.label if wanted.period else 'it'} "
         "has been made since",
         'missed = "skip": it is not made up for' if skipping else "",
-        status=Status.WARN if skipping else Status.FAIL, subject=name,
+        f"paused by {paused}: `msgrun schedule resume {name}` lets it go on" if paused else "",
+        status=Status.WARN if skipping or paused else Status.FAIL, subject=name,
         remedy=f"{_start(context, wanted)}; then see why cron did not start it",
         cause=f"the schedule '{name}' missed its slot of {_shown(last, schedule)}",
     )  # fmt: skip

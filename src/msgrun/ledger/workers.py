@@ -148,10 +148,18 @@ def last_worker(connection: Connection, tables: Tables, run_id: int) -> WorkerRo
 
 def _is_dead_here(row: WorkerRow) -> bool:
     """Tell whether a worker of this very host and boot has no process any more."""
-    if row.host != socket.gethostname() or not row.boot_id or row.boot_id != boot_id():
-        return False
+    return is_of_this_boot(row.host, row.boot_id) and is_gone(row.pid)
+
+
+def is_of_this_boot(host: str, boot: str) -> bool:
+    """Tell whether a process of that host and boot can be looked for from here."""
+    return host == socket.gethostname() and boot != "" and boot == boot_id()
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether there is no such process here."""
     try:
-        os.kill(row.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:

@@ -3,7 +3,7 @@
 from msgrun.migrations.scripts import run_script
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:
