@@ -111,6 +111,7 @@ COMMANDS = {
     *("init", "demo", "db upgrade", "db current", "import", "plan", "start", "stop", "restart"),
     *("cancel", "resolve", "runs", "show", "results", "watch", "doctor", "explain", "send-test"),
     *("worker", "workers"),
+    *("preview", "rehearse"),
 }
 
 TEXTS = {

@@ -22,6 +22,8 @@ from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
 from msgrun.cli.opening import Invocation
 from msgrun.cli.plan import plan
+from msgrun.cli.preview import preview
+from msgrun.cli.rehearse import rehearse
 from msgrun.cli.resolve import resolve
 from msgrun.cli.restart import restart
 from msgrun.cli.results import results
@@ -62,6 +64,8 @@ _COMMANDS = (
     ("init", init, "msgrun init billing"),
     ("import", import_, "msgrun import customers.csv addresses.csv invoices.csv"),
     ("plan", plan, "msgrun plan monthly --period 2026-10"),
+    ("preview", preview, "msgrun preview monthly CU4242 --out CU4242.eml"),
+    ("rehearse", rehearse, "msgrun rehearse monthly --period 2026-10 --into rehearsal"),
     ("send-test", send_test, "msgrun send-test monthly --to me@example.com --customer CU4242"),
     ("start", start, "msgrun start monthly --period previous-month"),
     ("stop", stop, "msgrun stop"),

@@ -118,6 +118,8 @@ class Comparing:
 
     def _last(self) -> LastTime | None:
         criteria = self._criteria
+        if criteria.selection.limit is not None:
+            return None  # it is no whole run itself
         return last_time(self._connection, self._tables, criteria.definition, criteria.selection)
 
     def _messages_of(self, last: LastTime) -> int:
