@@ -38,7 +38,7 @@ from msgrun.planning.tally import Tally
 from msgrun.source import Live, Narrowing, Source
 from msgrun.source.mapping import AnyRow
 
-SHORT_AT_MOST: Final = 200_000
+SHORT_AT_MOST: Final = 50_000
 """Invoices from which on the short form compares the run's messages only: planning stays quick."""
 
 NOT_MISSING: Final = ("MR125", "MR126")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Final
 
 from msgrun.planning.comparison import FAR_SHARE, FAR_TIMES, Case, Cases, Comparison, Figure
@@ -36,8 +37,8 @@ def _people(comparison: Comparison) -> Iterator[str]:
     if new is not None and new.count:
         parts.append(f"{plural(new.count, 'new customer')} ({_named(new)})")
     if addresses is not None and addresses.count:
-        parts.append(f"{plural(addresses.count, 'changed address')} ({_named(addresses)})"
-                     .replace("addresss", "addresses"))  # fmt: skip
+        number = _counted(addresses.count, "customer with other addresses")
+        parts.append(f"{number} ({_named(addresses)})")
     if parts:
         yield ", ".join(parts)
     if missing is not None and missing.count:
@@ -70,9 +71,9 @@ def comparison_lines(comparison: Comparison | None) -> Iterator[list[Part]]:
     yield from _kind("addresses", "customer with other addresses", comparison.addresses)
     far = f"total more than {FAR_TIMES} times, or less than 1/{FAR_TIMES} of the last"
     yield from _kind("amounts", f"customer with a {far}", comparison.amounts)
-    far = f"so much more or less than the last time ({FAR_TIMES} times)"
+    far = f"more than {FAR_TIMES} times, or less than 1/{FAR_TIMES} of the last"
     yield from _kind("attachments", f"customer with {far}", comparison.attachments)
-    yield from _kind("sizes", f"customer with {far}", _in_units(comparison.sizes))
+    yield from _kind("sizes", f"customer with bytes {far}", _in_units(comparison.sizes))
 
 
 def _name(comparison: Comparison) -> str:
@@ -103,10 +104,12 @@ def _totals(comparison: Comparison) -> Iterator[list[Part]]:
 
 
 def _missing(comparison: Comparison) -> Iterator[list[Part]]:
-    yield from _kind("missing", "customer who got a message", comparison.missing)
+    kind = _kind("missing", "customer who got a message, and none now", comparison.missing)
+    yield from islice(kind, 1)
     width = max((len(f"{number:,}") for number in comparison.reasons.values()), default=0)
     for code, number in comparison.reasons.items():
-        yield ["      ", (code, "bold"), f"  {number:>{width},}  {_why(code)}"]
+        yield ["    ", (code, "bold"), f"  {number:>{width},}  {_why(code)}"]
+    yield from kind
 
 
 def _why(code: str) -> str:
@@ -116,7 +119,7 @@ def _why(code: str) -> str:
 def _kind(name: str, what: str, cases: Cases | None) -> Iterator[list[Part]]:
     if cases is None:
         return
-    number = plural(cases.count, what) if cases.count == 1 else _plural(cases.count, what)
+    number = _counted(cases.count, what) if cases.count else "none"
     yield ["  ", (f"{name:<11}", "dim"), "  ", (number, "yellow" if cases.count else "")]
     for each in cases.examples:
         yield [f"      {_case(each)}"]
@@ -124,9 +127,9 @@ def _kind(name: str, what: str, cases: Cases | None) -> Iterator[list[Part]]:
         yield [f"      and {cases.count - len(cases.examples):,} more"]
 
 
-def _plural(number: int, what: str) -> str:
+def _counted(number: int, what: str) -> str:
     word, space, rest = what.partition(" ")
-    return f"{number:,} {word}s{space}{rest}"
+    return plural(number, word) + space + rest
 
 
 def _case(case: Case) -> str:
@@ -134,7 +137,7 @@ def _case(case: Case) -> str:
     if case.before is not None or case.now is not None:
         parts.append(f"{case.before or 'none'} → {case.now or 'none'}")
     if case.reason is not None:
-        parts.append(f"{case.reason} {_why(case.reason)}")
+        parts.append(case.reason)
     return "  ".join(parts)
 
 
