@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from billing_world import DEFINITION, World, address, bill, code, make_world
+from msgrun.control.rehearsal_folder import RehearsalFolder
+from msgrun.control.rehearse import rehearse
 from msgrun.control.start import plan_run
 from msgrun.database import Database
 from msgrun.demo.sink import Sink
@@ -167,3 +169,24 @@ def test_a_definition_that_never_ran_is_compared_with_nothing(
     world = make_world(database, tmp_path, 1)
     _, checked = plan_run(world.workspace, DEFINITION, world.selection(), compare=True)
     assert checked.comparison is None
+
+
+def test_only_a_rehearsal_knows_how_large_the_messages_are(billed: World) -> None:
+    large = billed.folder / "documents" / "i002.pdf"
+    large.write_bytes(b"%PDF-1.4\n" + b"x" * 50_000)
+    folder = RehearsalFolder(billed.folder / "r", force=False)
+
+    told = rehearse(
+        billed.workspace,
+        DEFINITION,
+        billed.selection(period="2026-11"),
+        folder,
+        lambda _told, _batch: None,
+    ).comparison
+
+    assert told is not None
+    assert told.sizes is not None
+    (case,) = told.sizes.examples
+    assert case.customer == code(2)
+    assert int(case.before or 0) < 5_000
+    assert int(case.now or 0) > 50_000
