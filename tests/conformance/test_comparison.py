@@ -22,11 +22,14 @@ documents = "SELECT invoice, transformation, filename, media_type, path FROM {0}
 """
 
 
-@pytest.fixture(params=["own", "mapped"])
+BOTH = pytest.mark.parametrize("billed", ["own", "mapped"], indirect=True)
+
+
+@pytest.fixture
 def billed(request: pytest.FixtureRequest, database: Database, tmp_path: Path, sink: Sink) -> World:
     """Five customers got their invoice of October; that of November is there for each."""
     world = make_world(database, tmp_path, sink.port, customers=5)
-    if request.param == "mapped":
+    if getattr(request, "param", "own") == "mapped":
         prefix = "msgrun_" if database.is_sqlite else "msgrun."
         world.reconfigure("[source]", "[source]" + MAPPED.format(prefix))
     world.start()
@@ -65,6 +68,7 @@ def test_a_month_like_the_last_one_has_nothing_to_tell(billed: World) -> None:
     assert told.sizes is None
 
 
+@BOTH
 def test_new_missing_and_readdressed_customers_are_counted_and_named(billed: World) -> None:
     billed.change("customers", {"code": code(1)}, suspended=True)
     billed.change("invoices", {"id": "n002"}, status="Open")
@@ -88,6 +92,7 @@ def test_new_missing_and_readdressed_customers_are_counted_and_named(billed: Wor
         assert list(told.addresses.examples) == [Case(code(4), address(4), "other@customer.test")]
 
 
+@BOTH
 def test_who_left_the_cluster_or_is_gone_is_missing_for_that(billed: World) -> None:
     billed.remove("invoices", id="n001")
     billed.change("customers", {"code": code(2)}, cluster="Elsewhere")
@@ -100,6 +105,7 @@ def test_who_left_the_cluster_or_is_gone_is_missing_for_that(billed: World) -> N
     assert dict(told.reasons) == {"MR101": 1, "MR103": 1, "MR122": 1}
 
 
+@BOTH
 def test_a_total_is_far_from_three_times_on(billed: World) -> None:
     for number, total in enumerate(("30.00", "30.01", "3.34", "3.33", "-10"), 1):
         billed.change("invoices", {"id": f"n{number:03}"}, total=total)
@@ -114,6 +120,7 @@ def test_a_total_is_far_from_three_times_on(billed: World) -> None:
     ]
 
 
+@BOTH
 def test_four_times_the_attachments_are_far(billed: World) -> None:
     for each in "abc":
         billed.add("documents", invoice="n002", transformation="pdf", filename=f"{each}.pdf",
@@ -125,7 +132,12 @@ def test_four_times_the_attachments_are_far(billed: World) -> None:
     assert list(told.attachments.examples) == [Case(code(2), "1", "4")]
 
 
-def test_amounts_of_invoices_that_are_gone_are_not_compared(billed: World) -> None:
+def test_amounts_of_customers_with_invoices_that_are_gone_are_not_compared(billed: World) -> None:
+    billed.add("invoices", id="x001", customer=code(1), number="X-1", status="Approved",
+               date="2026-10-31", currency="EUR", total="10.00")  # fmt: skip
+    billed.add("documents", invoice="x001", transformation="pdf", filename="x.pdf",
+               media_type="application/pdf", path=f"{bill(1)}.pdf")  # fmt: skip
+    billed.start()
     billed.remove("invoices", id=bill(1))
     billed.change("invoices", {"id": "n001"}, total="99999")
 
@@ -134,6 +146,14 @@ def test_amounts_of_invoices_that_are_gone_are_not_compared(billed: World) -> No
     assert (told.gone, told.totals) == (1, None)
     assert told.amounts is not None
     assert told.amounts.count == 0
+
+
+def test_who_has_the_message_already_is_not_missing(billed: World) -> None:
+    told = compared(billed, period="2026-10")
+
+    assert (told.last.run, told.messages.now) == (1, 0)
+    assert told.missing is not None
+    assert (told.missing.count, dict(told.reasons)) == (0, {})
 
 
 def test_one_customer_is_compared_with_that_customer_alone(billed: World) -> None:
