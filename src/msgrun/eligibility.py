@@ -73,6 +73,7 @@ class Criteria:
         documents: the transformations that must all be there.
         selection: cluster, period and customers of the run.
         own_run: a run whose own rows do not stand in the way (re-evaluation); None for none.
+        guarded: whether what was sent, or is held, stands in the way; a rehearsal only looks.
     """
 
     definition: str
@@ -81,6 +82,7 @@ class Criteria:
     documents: tuple[str, ...]
     selection: Selection
     own_run: int | None = None
+    guarded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,8 @@ def _held(scene: Scene, *, spent: bool) -> Select[Any]:
 def _sent_before(scene: Scene) -> ColumnElement[bool]:
     selection = scene.criteria.selection
     own_run = scene.criteria.own_run
-    if selection.redirect_to or (selection.resend and own_run is None):
+    unguarded = selection.redirect_to or not scene.criteria.guarded
+    if unguarded or (selection.resend and own_run is None):
         return false()
     held = _held(scene, spent=True)
     if selection.resend:
@@ -235,7 +238,7 @@ def _sent_before(scene: Scene) -> ColumnElement[bool]:
 
 
 def _held_elsewhere(scene: Scene) -> ColumnElement[bool]:
-    if scene.criteria.selection.redirect_to:
+    if scene.criteria.selection.redirect_to or not scene.criteria.guarded:
         return false()
     return _held(scene, spent=False).exists()
 
@@ -351,6 +354,25 @@ def funnel_select(
 def _of_selected(code: ColumnElement[Any], criteria: Criteria) -> ColumnElement[bool]:
     customers = criteria.selection.customers
     return code.in_(customers) if customers else true()
+
+
+_STANDING: Final = frozenset({"MR101", "MR102", "MR103"})
+
+
+def standing(
+    facts: Facts, ledger: Tables, criteria: Criteria, otherwise: str
+) -> ColumnElement[str]:
+    """Return SQL for the first rule that keeps `facts.customers` out, invoices aside.
+
+    Args:
+        facts, ledger, criteria: as for `scope_select`; a customer who is gone is an outer join's.
+        otherwise: the code where none of them does.
+    """
+    scene = Scene(facts.customers, facts.customers, facts, ledger, criteria)
+    reasons = [
+        (_blocked(rule, scene), literal(rule.code)) for rule in RULES if rule.code in _STANDING
+    ]
+    return case(*reasons, else_=literal(otherwise))
 
 
 def guard_select(scope: Table, ledger: Tables, criteria: Criteria, code: str) -> Select[Any]:

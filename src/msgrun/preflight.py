@@ -10,6 +10,7 @@ from msgrun.compose.message import compose
 from msgrun.errors import ComposeError, PreflightError, ServerDownError
 from msgrun.ledger.rows import Frozen
 from msgrun.model import Address, MessageContext, Stage
+from msgrun.planning.comparison import Comparison
 from msgrun.planning.draft import Draft, Plan
 from msgrun.transport.probe import ProbeReport, probe
 from msgrun.workspace import Revision, Workspace
@@ -39,11 +40,13 @@ class Preflight:
         notes: sampled messages that cannot be composed.
         tried: how many messages were composed for a try.
         average_size: bytes of one of them; 0 when none could be.
+        comparison: with the definition's last run; None where there was none, or nobody asked.
     """
 
     notes: Sequence[Note]
     tried: int
     average_size: int
+    comparison: Comparison | None = None
 
 
 def try_compose(

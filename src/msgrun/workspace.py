@@ -173,7 +173,12 @@ class Workspace:
         return list(dict.fromkeys(near + holding + like))[:count]
 
     def criteria(
-        self, frozen: Frozen, selection: Selection, own_run: int | None = None
+        self,
+        frozen: Frozen,
+        selection: Selection,
+        own_run: int | None = None,
+        *,
+        guarded: bool = True,
     ) -> Criteria:
         """Return what the rules are asked about."""
         definition = frozen.definition
@@ -184,6 +189,7 @@ class Workspace:
             documents=tuple(definition["documents"]),
             selection=selection,
             own_run=own_run,
+            guarded=guarded,
         )
 
     def sender_of(self, frozen: Frozen) -> SenderConfig:

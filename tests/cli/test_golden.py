@@ -100,3 +100,61 @@ def test_csv(msgrun: Program) -> None:
     text = (msgrun.folder / "out.csv").read_text(encoding="utf-8-sig")
     text = re.sub(r"<[0-9a-f]{32}\.", "<<uid>.", text)
     same_as_golden("csv", re.sub(r"[0-9A-F]{10}", "<id>", text))
+
+
+def bill_november(msgrun: Program) -> None:
+    """After a run of October: one customer is new, one gone quiet, one moved, one far off."""
+    assert msgrun("start", "--yes").code
+    files = {
+        "customers-n": "code,name,cluster\nCU6,New,Europe\n",
+        "addresses-n": "customer,key,address\nCU6,invoice,six@cu6.test\n",
+        "invoices-n": "id,customer,number,status,date,currency,total\n"
+        "n1,CU1,N-1,Approved,2026-11-03,EUR,99000\nn6,CU6,N-6,Approved,2026-11-03,EUR,10\n",
+    }
+    names = [msgrun.write(f"{relation}.csv", text) for relation, text in files.items()]
+    moved = msgrun.write("addresses-m.csv", "customer,key,address\nCU1,invoice,two@cu1.test\n")
+    assert msgrun("import", *names, moved).code == 0
+
+
+def test_plan_beside_the_last_run(msgrun: Program) -> None:
+    bill_november(msgrun)
+
+    same_as_golden("plan_beside", msgrun("plan", "--period", "2026-11").out)
+    same_as_golden("plan_compare", msgrun("plan", "--period", "2026-11", "--compare").out)
+
+
+def test_plan_json_has_the_comparison_beside_its_other_keys(msgrun: Program) -> None:
+    assert msgrun("plan", "--json").json["comparison"] is None
+    bill_november(msgrun)
+
+    short = msgrun("plan", "--period", "2026-11", "--json").json["comparison"]
+    whole = msgrun("plan", "--period", "2026-11", "--compare", "--json").json["comparison"]
+
+    assert (
+        set(short)
+        == set(whole)
+        == {
+            *(
+                "run",
+                "runs",
+                "period",
+                "created_at",
+                "messages",
+                "totals",
+                "invoices_gone",
+                "reasons",
+            ),
+            *("new", "missing", "addresses", "amounts", "attachments", "sizes"),
+        }
+    )
+    assert (short["amounts"], short["new"], short["reasons"]) == (
+        None, whole["new"], {"MR122": 1}
+    )  # fmt: skip
+    assert whole["messages"] == {"before": 2, "now": 2, "far": False}
+    assert whole["totals"] == {"EUR": {"before": "1260.5", "now": "99010", "far": True}}
+    assert whole["amounts"] == {
+        "count": 1,
+        "examples": [
+            {"customer": "CU1", "before": "EUR 1,250.50", "now": "EUR 99,000.00", "reason": None}
+        ],
+    }

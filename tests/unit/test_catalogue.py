@@ -114,6 +114,7 @@ COMMANDS = {
     *("report", "events", "metrics", "purge"),
     *("schedule list", "schedule run-due", "schedule install"),
     *("schedule pause", "schedule resume"),
+    *("preview", "rehearse"),
 }
 
 TEXTS = {

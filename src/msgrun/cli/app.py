@@ -17,15 +17,17 @@ from msgrun.cli.db import db
 from msgrun.cli.demo import demo
 from msgrun.cli.doctor import doctor
 from msgrun.cli.doctor_output import EXAMPLES as DOCTOR_EXAMPLES
-from msgrun.cli.evidence import evidence
 from msgrun.cli.events import events
+from msgrun.cli.evidence import evidence
 from msgrun.cli.explain import explain
 from msgrun.cli.import_ import import_
 from msgrun.cli.init import init
 from msgrun.cli.metrics import metrics
 from msgrun.cli.opening import Invocation
 from msgrun.cli.plan import plan
+from msgrun.cli.preview import preview
 from msgrun.cli.purge import purge
+from msgrun.cli.rehearse import rehearse
 from msgrun.cli.report import report
 from msgrun.cli.resolve import resolve
 from msgrun.cli.restart import restart
@@ -68,6 +70,8 @@ _COMMANDS = (
     ("init", init, "msgrun init billing"),
     ("import", import_, "msgrun import customers.csv addresses.csv invoices.csv"),
     ("plan", plan, "msgrun plan monthly --period 2026-10"),
+    ("preview", preview, "msgrun preview monthly CU4242 --out CU4242.eml"),
+    ("rehearse", rehearse, "msgrun rehearse monthly --period 2026-10 --into rehearsal"),
     ("send-test", send_test, "msgrun send-test monthly --to me@example.com --customer CU4242"),
     ("start", start, "msgrun start monthly --period previous-month"),
     ("stop", stop, "msgrun stop"),

@@ -1,7 +1,7 @@
 """`msgrun plan`: who would get what, and who is skipped and why; nothing is written."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from msgrun.ui.text import Printer
     from msgrun.workspace import Workspace
 
+Compare = Annotated[
+    bool, typer.Option("--compare", help="Compare it with the definition's last run in full.")
+]
+
 
 def plan(
     ctx: typer.Context,
@@ -27,27 +31,31 @@ def plan(
     bcc: options.Bcc = None,
     redirect_to: options.RedirectTo = None,
     resend: options.Resend = False,
+    compare: Compare = False,
     json: options.Json = False,
 ) -> None:
     """Say who would get what, and who is skipped and why; nothing is written or sent."""
     asked = Asked(
         cluster, not no_children, period, customer or (), limit, bcc or (), redirect_to, resend
     )
-    show_plan(ctx, definition, asked, json=json)
+    show_plan(ctx, definition, asked, compare=compare, json=json)
 
 
-def show_plan(ctx: typer.Context, definition: str | None, asked: Asked, *, json: bool) -> None:
+def show_plan(
+    ctx: typer.Context, definition: str | None, asked: Asked, *, compare: bool = False, json: bool
+) -> None:
     """Plan and print; for `start --dry-run` too."""
     from msgrun.control.start import plan_run
     from msgrun.ui import json as documents
 
     workspace = open_workspace(ctx)
     name = choose_definition(workspace.config, definition)
-    planned, checked = plan_run(workspace, name, asked.resolve(workspace, name))
+    planned, checked = plan_run(workspace, name, asked.resolve(workspace, name), compare=compare)
     if json:
-        documents.write(documents.plan_document(planned), sys.stdout)
+        documents.write(documents.plan_document(planned, checked.comparison), sys.stdout)
     else:
-        describe(printer_for(json=False), workspace, planned, checked, examples=True)
+        printer = printer_for(json=False)
+        describe(printer, workspace, planned, checked, examples=True, compare=compare)
     _warn_of_nobody(workspace, planned)
 
 
@@ -73,8 +81,10 @@ def describe(
     checked: "Preflight",
     *,
     examples: bool = False,
+    compare: bool = False,
 ) -> None:
     """Print a plan with the sender and the server that it would use."""
+    from msgrun.ui.comparison import print_comparison, print_short
     from msgrun.ui.summary import print_plan
 
     frozen = workspace.freeze(planned.definition)
@@ -90,3 +100,8 @@ def describe(
         bcc=frozen.definition["bcc"],
         examples=examples,
     )
+    if compare:
+        printer.line()
+        print_comparison(printer, checked.comparison)
+    else:
+        print_short(printer, checked.comparison)

@@ -84,6 +84,7 @@ class _Start:
         self._json = json
         self._printer = printer_for(json=json)
         self._planned: Plan | None = None
+        self._checked: Preflight | None = None
         self._yes = False
 
     def run(
@@ -116,7 +117,7 @@ class _Start:
             finish(self._ctx, ending, json=self._json)
 
     def _confirm(self, planned: "Plan", checked: "Preflight") -> bool:
-        self._planned = planned
+        self._planned, self._checked = planned, checked
         describe(self._printer, self._workspace, planned, checked)
         if self._yes:
             return True
@@ -128,4 +129,5 @@ class _Start:
 
         self._printer.line("nothing sent, nothing written")
         if self._json and self._planned is not None:
-            documents.write(documents.plan_document(self._planned), sys.stdout)
+            comparison = self._checked.comparison if self._checked else None
+            documents.write(documents.plan_document(self._planned, comparison), sys.stdout)

@@ -3,14 +3,15 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from uuid import uuid4
 
-from msgrun.compose.message import compose
-from msgrun.errors import ComposeError, PreflightError
+from msgrun.control.example import compose_example
+from msgrun.delivery.composing import Ready
+from msgrun.errors import PreflightError
 from msgrun.ledger.rows import Frozen
 from msgrun.ledger.servers import take_permits
-from msgrun.model import ComposedMessage, Envelope, MessageContext, Outcome, Selection
+from msgrun.model import ComposedMessage, Envelope, Outcome, Selection
 from msgrun.planning.draft import draft_run
 from msgrun.preflight import check_funnel, check_sender
 from msgrun.workspace import Workspace, message_id_domain
@@ -77,15 +78,15 @@ def send_test(
         customers=[customer] if customer is not None else [],
         redirect_to=to,
     )
-    context = _example(workspace, frozen, selection)
-    envelope, message = _composed(workspace, frozen, selection, context)
+    example = _example(workspace, frozen, selection)
+    message = example.message
     server, settings = workspace.server_of(frozen)
     _wait_for_permit(workspace, frozen, server)
-    outcome = asyncio.run(_sent(workspace, frozen, selection, envelope, message))
+    outcome = asyncio.run(_sent(workspace, frozen, selection, example.envelope, message))
     return Tested(
         name,
-        context.customer.code,
-        tuple(invoice.label for invoice in context.invoices),
+        example.claim.customer,
+        example.invoices,
         to,
         message.message_id,
         len(message.data),
@@ -94,40 +95,25 @@ def send_test(
     )
 
 
-def _example(workspace: Workspace, frozen: Frozen, selection: Selection) -> MessageContext:
-    """Return what the first message of such a run would be composed of."""
+def _example(workspace: Workspace, frozen: Frozen, selection: Selection) -> Ready:
+    """Return the first message of such a run.
+
+    Raises:
+        PreflightError: there is none, or it cannot be composed.
+    """
     criteria = workspace.criteria(frozen, selection)
     with draft_run(workspace.database, workspace.source, frozen, criteria) as draft:
         check_funnel(workspace, frozen, draft.plan)
-        ((customer, context),) = draft.sample(1)
-    if context is None:
-        raise PreflightError(
-            f"the data of customer '{customer}' has just changed", "run the command again"
-        )
-    return context
-
-
-def _composed(
-    workspace: Workspace, frozen: Frozen, selection: Selection, context: MessageContext
-) -> tuple[Envelope, ComposedMessage]:
-    revision = workspace.revision(frozen, selection)
+        planned = next(draft.outline(sendable=True))
     domain = message_id_domain(workspace.sender_of(frozen))
-    try:
-        return compose(
-            revision.recipe,
-            revision.renderer,
-            context,
-            recipients=tuple(context.addresses),
-            message_id=f"<{uuid4().hex}.test@{domain}>",
-            date=datetime.now(UTC),
-        )
-    except ComposeError as error:
-        code = context.customer.code
-        raise PreflightError(
-            f"the message for customer '{code}' cannot be composed: {error.message} "
-            f"({error.finding})",
-            f"{error.hint}; `msgrun doctor {code}`",
-        ) from error
+    made = compose_example(workspace, frozen, selection, planned, f"<{uuid4().hex}.test@{domain}>")
+    if isinstance(made, Ready):
+        return made
+    error, code = made.error, planned.customer
+    raise PreflightError(
+        f"the message for customer '{code}' cannot be composed: {error.message} ({error.finding})",
+        f"{error.hint}; `msgrun doctor {code}`",
+    ) from error
 
 
 def _wait_for_permit(workspace: Workspace, frozen: Frozen, server: str) -> None:

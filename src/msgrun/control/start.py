@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -37,8 +38,16 @@ def nothing_more(_connection: Connection, _run: RunRow) -> None:
     """Write nothing beside the run."""
 
 
-def plan_run(workspace: Workspace, name: str, selection: Selection) -> tuple[Plan, Preflight]:
+def plan_run(
+    workspace: Workspace, name: str, selection: Selection, *, compare: bool = False
+) -> tuple[Plan, Preflight]:
     """Say what a run would do; nothing is written and no server is asked.
+
+    Args:
+        workspace: configuration, database, source.
+        name: the definition.
+        selection: what to cover.
+        compare: with the last run in full, not only what is quickly found.
 
     Raises:
         PreflightError: an error that concerns the whole run.
@@ -48,7 +57,10 @@ def plan_run(workspace: Workspace, name: str, selection: Selection) -> tuple[Pla
     with draft_run(
         workspace.database, workspace.source, frozen, workspace.criteria(frozen, selection)
     ) as draft:
-        return draft.plan, check_draft(workspace, frozen, draft)
+        checked = check_draft(workspace, frozen, draft)
+        comparing = draft.comparing()
+        comparison = comparing.whole() if compare else comparing.short()
+        return draft.plan, replace(checked, comparison=comparison)
 
 
 def start(
@@ -109,7 +121,7 @@ def start(
             check_funnel(workspace, frozen, draft.plan)
             if draft.plan.messages:
                 check_server(workspace, frozen)
-            if not confirm(draft.plan, checked):
+            if not confirm(draft.plan, replace(checked, comparison=draft.comparing().short())):
                 return None
             stack.enter_context(definition_lock(workspace.database, name))
             recover_definition(workspace, name, lock_is_ours=True)

@@ -32,6 +32,8 @@ from msgrun.failpoints import reach
 from msgrun.ledger.rows import Frozen, RunRow, addresses_of
 from msgrun.ledger.runs import create_run
 from msgrun.model import CONCEPT, MessageContext, Selection
+from msgrun.planning.comparing import Comparing
+from msgrun.planning.outline import Planned, outline
 from msgrun.planning.room import give_room, one_moment
 from msgrun.planning.scope import (
     MONEY,
@@ -123,6 +125,23 @@ class Draft:
                 transformations=self._criteria.documents,
             )
         return [(customer, each) for (customer, _), each in zip(wanted, contexts, strict=True)]
+
+    def outline(self, *, sendable: bool = False) -> Iterator[Planned]:
+        """Yield every message of the run; with `sendable`, those that would be sent alone."""
+        return outline(self._connection, self._scope, collate=self._collate, sendable=sendable)
+
+    def comparing(self) -> Comparing:
+        """Return what compares the run with the definition's last one."""
+        return Comparing(
+            self._connection,
+            self._database,
+            self._source,
+            self._criteria,
+            scope=self._scope,
+            facts=self._facts,
+            in_scope=self.plan.in_scope,
+            messages=self.plan.messages,
+        )
 
     def addresses(self) -> list[str]:
         """Return the address of each recipient of the messages that would be sent."""

@@ -103,17 +103,20 @@ def _rules(
 ) -> Select[Any]:
     """Return the rules' answers, each with the customer's addresses and the invoice's total."""
     invoice = facts.invoices
-    # Whole ten-thousandths add up exactly on SQLite, which has no decimals.
-    amount = func.round(cast(invoice.c.total, Numeric(20, 4)) * MONEY)
     recipients, joined = _recipients(facts, criteria.recipient_key, dialect)
     rows = scope_select(facts, ledger, criteria, whole=whole).add_columns(
         recipients.label("recipients"),
         invoice.c.currency.label("currency"),
-        cast(amount, BigInteger).label("amount"),
+        parts_of(invoice.c.total).label("amount"),
     )
     if joined is not None:
         rows = rows.outerjoin(joined, joined.c.customer == invoice.c.customer)
     return rows
+
+
+def parts_of(total: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return a total as a whole number of parts, which add up exactly: SQLite has no decimals."""
+    return cast(func.round(cast(total, Numeric(20, 4)) * MONEY), BigInteger)
 
 
 def _recipients(facts: Facts, key: str, dialect: str) -> tuple[ColumnElement[Any], Subquery | None]:

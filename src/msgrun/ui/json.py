@@ -1,7 +1,7 @@
 """The JSON documents: their keys are a contract that scripts rely on."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -10,15 +10,19 @@ from msgrun.ledger.census import Seen
 from msgrun.ledger.returned import Effect, Returned
 from msgrun.ledger.rows import Counts, MessageRow, RunRow, Summary
 from msgrun.model import Invoice
+from msgrun.ui.letter import read_letter
 from msgrun.ui.text import moment
 
 if TYPE_CHECKING:
     from msgrun.control.bounces import Taken
     from msgrun.control.evidence import Traced
+    from msgrun.control.preview import Preview, PreviewedInvoice
+    from msgrun.control.rehearse import Rehearsed
     from msgrun.control.resolve import Resolved
     from msgrun.control.send_test import Tested
     from msgrun.control.worker import Drained
     from msgrun.ledger.purge import Order, Survey
+    from msgrun.planning.comparison import Cases, Comparison, Figure
     from msgrun.planning.draft import Plan
 
 SCHEMA: Final = 1
@@ -42,13 +46,106 @@ def run_document(summary: Summary) -> dict[str, Any]:
     return _figures(run_object(summary.run), summary.counts, summary.messages, summary.skipped)
 
 
-def plan_document(plan: "Plan") -> dict[str, Any]:
-    """Return the same for a run that is not written: what would be sent is pending."""
+def plan_document(plan: "Plan", comparison: "Comparison | None" = None) -> dict[str, Any]:
+    """Return the same for a run that is not written: what would be sent is pending.
+
+    The key `comparison` beside the others: see `comparison_object`.
+    """
     skipped = plan.in_scope - plan.invoices
     counts = Counts(in_scope=plan.in_scope, skipped=skipped, pending=plan.invoices)
     # A skipped invoice has a message row of its own, also where the definition collates.
     messages = Counts(in_scope=plan.messages + skipped, skipped=skipped, pending=plan.messages)
-    return _figures(None, counts, messages, plan.skipped)
+    figures = _figures(None, counts, messages, plan.skipped)
+    return figures | {"comparison": comparison_object(comparison)}
+
+
+def comparison_object(comparison: "Comparison | None") -> dict[str, Any] | None:
+    """Return a planned run beside the last time; None where there was none.
+
+    `run` stands for the last time, `runs` are all of its period. Of each kind `count` is exact and
+    `examples` are the first few; what was not looked at is null. Sums are strings.
+    """
+    if comparison is None:
+        return None
+    last, totals = comparison.last, comparison.totals
+    kinds = ("new", "missing", "addresses", "amounts", "attachments", "sizes")
+    return {
+        "run": last.run,
+        "runs": sorted(last.runs),
+        "period": last.period,
+        "created_at": moment(last.created_at),
+        "messages": _figure_object(comparison.messages, int),
+        "totals": None
+        if totals is None
+        else {currency: _figure_object(each, str) for currency, each in totals.items()},
+        "invoices_gone": comparison.gone,
+        "reasons": dict(comparison.reasons),
+        **{kind: _cases_object(getattr(comparison, kind)) for kind in kinds},
+    }
+
+
+def _figure_object(figure: "Figure", told: Callable[[Any], Any]) -> dict[str, Any]:
+    return {"before": told(figure.before), "now": told(figure.now), "far": figure.is_far}
+
+
+def _cases_object(cases: "Cases | None") -> dict[str, Any] | None:
+    if cases is None:
+        return None
+    return {"count": cases.count, "examples": [asdict(each) for each in cases.examples]}
+
+
+def preview_document(preview: "Preview", out: str | None) -> dict[str, Any]:
+    """Return one message as it would leave; all that is of the message is null where there is none.
+
+    Args:
+        preview: what the customer would get.
+        out: the file that it was written to.
+    """
+    message, envelope = preview.message, preview.envelope
+    letter = read_letter(message.data) if message is not None else None
+    return {
+        "schema": SCHEMA,
+        "definition": preview.definition,
+        "customer": preview.customer,
+        "period": preview.period,
+        "messages": preview.messages,
+        "invoices": [_previewed_object(each) for each in preview.chosen],
+        "others": [_previewed_object(each) for each in preview.others],
+        "reason": preview.reason,
+        "detail": preview.detail or None,
+        "from": envelope.sender if envelope else None,
+        "to": list(envelope.recipients) if envelope else None,
+        "bcc": list(envelope.bcc) if envelope else None,
+        "headers": dict(letter.fields) if letter else None,
+        "attachments": [asdict(each) for each in letter.attachments] if letter else None,
+        "text": letter.text if letter else None,
+        "text_from_html": letter.derived if letter else None,
+        "html": letter.html if letter else None,
+        "message_id": message.message_id if message else None,
+        "size": len(message.data) if message else None,
+        "sha256": message.sha256 if message else None,
+        "out": out,
+    }
+
+
+def _previewed_object(invoice: "PreviewedInvoice") -> dict[str, Any]:
+    return {"id": invoice.id, "number": invoice.number, "reason": invoice.reason}
+
+
+def rehearsed_document(rehearsed: "Rehearsed") -> dict[str, Any]:
+    """Return what a rehearsal made; `messages` and `counts` (of invoices) add up to `in_scope`."""
+    return {
+        "schema": SCHEMA,
+        "definition": rehearsed.definition,
+        "folder": str(rehearsed.folder),
+        "complete": rehearsed.complete,
+        "counts": asdict(rehearsed.invoices),
+        "messages": asdict(rehearsed.messages),
+        "skipped": dict(rehearsed.skipped),
+        "failed": dict(rehearsed.failed),
+        "bytes": rehearsed.size,
+        "comparison": comparison_object(rehearsed.comparison),
+    }
 
 
 def runs_document(runs: Sequence[RunRow]) -> dict[str, Any]:
