@@ -20,6 +20,7 @@ REDIRECT_FIELD: Final = "X-Msgrun-Redirected-From"
 
 _CONTENT: Final = ("Content-Type", "Content-Transfer-Encoding")
 _ATTACHED: Final = (*_CONTENT, "Content-Disposition")
+_INLINE: Final = (*_CONTENT, "Content-ID", "Content-Disposition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def compose(
     loaded = [load_document(document, recipe.documents_root) for document in documents]
     _guard_attachments(context, documents, loaded)
     head = _head(recipe, context, rendered, to=head_to, message_id=message_id, date=date)
-    written = write_message(head, rendered.text, rendered.html, _distinct(loaded))
+    written = write_message(head, rendered.text, rendered.html, _distinct(loaded), rendered.images)
     data = written.data
     verify_headers(data, _expected(head, rendered, len(loaded)))
     digest = hashlib.sha256(data).hexdigest()
@@ -222,8 +223,11 @@ def _expected(head: Head, rendered: Rendered, attachments: int) -> ExpectedHeade
     top = ["From", "To", *(["Reply-To"] if head.reply_to else [])]
     top += ["Subject", "Date", "Message-ID", "MIME-Version", "Auto-Submitted"]
     top += [name for name, _ in head.extra]
-    both = rendered.text is not None and rendered.html is not None
-    parts = [_CONTENT[:1], _CONTENT, _CONTENT] if both else [_CONTENT]
+    parts: list[tuple[str, ...]] = [_CONTENT]
+    if rendered.images:
+        parts = [_CONTENT[:1], _CONTENT, *[_INLINE] * len(rendered.images)]
+    if rendered.text is not None and rendered.html is not None:
+        parts = [_CONTENT[:1], _CONTENT, *parts]
     if attachments:
         parts = [_CONTENT[:1], *parts, *[_ATTACHED] * attachments]
     blocks = ((*top, *parts[0]), *parts[1:])

@@ -18,7 +18,7 @@ _FIELD: Final = re.compile(
     rf"([!-9;-~]+):({_TEXT}{{0,900}}(?:\r\n[ \t]+(?![ \t]){_TEXT}{{1,900}})*)\r\n"
 )
 _MULTIPART: Final = re.compile(
-    r"[ \t]*multipart/[\w+.-]+;[ \t\r\n]*"
+    r"[ \t]*multipart/[\w+.-]+;[ \t\r\n]*(?:type=\"text/html\";[ \t\r\n]*)?"
     r"boundary=(?:\"([\w'()+,./:=? -]{0,69}[\w'()+,./:=?-])\"|([\w'+.-]{1,70}))",
     re.IGNORECASE | re.ASCII,
 )

@@ -224,8 +224,8 @@ def settings_drift(context: Context) -> Iterator[str]:
     if context.was is None or context.today is None or context.run is None:
         return
     then, now = _settings(context.was), _settings(context.today.frozen)
-    for name in sorted({*then, *now}):
-        old, new = then.get(name), now.get(name)
+    for name in sorted({*then} & {*now}):  # a run of an earlier version has fewer settings
+        old, new = then[name], now[name]
         if old != new:
             has = f"run {context.run.id} had {old!r}; msgrun.toml has {new!r} now"
             yield f"{name}: {has}"
@@ -241,7 +241,13 @@ def template_drift(context: Context) -> Iterator[str]:
         old, new = then.get(part, ("", ""))[1], now.get(part, ("", ""))[1]
         if old == new:
             continue
-        if max(len(old), len(new)) <= _SHORT and "\n" not in old + new:
+        if not new:
+            yield f"{part}: run {run.id} had it; it is gone now"
+        elif not old:
+            yield f"{part}: run {run.id} did not have it; it is there now"
+        elif part.startswith("image:"):
+            yield f"{part}: differs from that of run {run.id}"
+        elif max(len(old), len(new)) <= _SHORT and "\n" not in old + new:
             yield f"{part}: run {run.id} had {old!r}; it is {new!r} now"
         else:
             yield f"{part}: {_first_difference(old, new, run.id)}"
