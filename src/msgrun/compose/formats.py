@@ -41,11 +41,8 @@ def money(_context: Context, value: object, currency: str | None) -> str:
     if not _CURRENCY.fullmatch(str(currency)):
         raise ValueError(f"{currency!r} is no currency; one is EUR")
     languages = purse().languages
-    return str(
-        _money_pattern(languages).apply(
-            amount, locale_of(languages), currency=str(currency).upper()
-        )
-    )
+    pattern, locale = _money_pattern(languages), locale_of(languages)
+    return str(pattern.apply(amount, locale, currency=str(currency).upper()))
 
 
 @pass_context

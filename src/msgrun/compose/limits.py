@@ -65,7 +65,7 @@ class OverspentError(Exception):
 
 
 class Budget:
-    """Gives the templates that are rendered in a `with` block a full purse, for one customer."""
+    """Gives the templates of one message, rendered in a `with` block, a full purse."""
 
     def __init__(self, languages: tuple[str, str] = ("", "")) -> None:
         self._languages = languages

@@ -14,7 +14,7 @@ from msgrun.compose import CONTROL
 from msgrun.compose.formats import FILTERS
 from msgrun.compose.images import InlineImage
 from msgrun.compose.languages import widening
-from msgrun.compose.limits import Budget, Sandbox, spend
+from msgrun.compose.limits import BUDGET, Budget, Purse, Sandbox, spend
 from msgrun.compose.plaintext import text_of
 from msgrun.compose.styles import Styles
 from msgrun.compose.templates import Library, TemplateSources
@@ -133,18 +133,18 @@ class Renderer:
         """
         variables = variables_of(context, sender, run)
         languages = (context.customer.language or "", self._language)
-        subject = _checked_subject(_render(self._subject, variables, languages)[0])
-        text = _render(self._text, variables, languages)[0] if self._text else ""
-        html, images = "", tuple[InlineImage, ...]()
-        if self._html:
-            html, used = _render(self._html, variables, languages)
-            images = tuple(
-                {p.content_id: p for p in map(self._pictures.__getitem__, used)}.values()
-            )
-            if self._text_from_html:
-                text = text_of(html)
-            if self._styles and html.strip():
-                html = self._styles.inlined(html)
+        text, html, images = "", "", tuple[InlineImage, ...]()
+        with Budget(languages) as purse:
+            subject = _checked_subject(_render(self._subject, variables, purse))
+            if self._text:
+                text = _render(self._text, variables, purse)
+            if self._html:
+                html = _render(self._html, variables, purse)
+                images = self._asked(purse.images) if purse.images else ()
+        if self._text_from_html:
+            text = text_of(html)
+        if self._styles and html.strip():
+            html = self._styles.inlined(html)
         bodies = (text if text.strip() else None, html if html.strip() else None)
         if bodies == (None, None):
             raise ComposeError("MR305", "the message has no text", "write something in a template")
@@ -173,7 +173,7 @@ class _Part:
     filenames: Collection[str]
 
     def template_for(self, language: str) -> Template:
-        for each in widening(language) if self.variants else ():
+        for each in widening(language):
             if each in self.variants:
                 return self.variants[each]
         return self.usual
@@ -229,14 +229,14 @@ _PLAIN: Final = _environment(autoescape=False)
 _HTML: Final = _environment(autoescape=True)
 
 
-def _render(
-    part: _Part, variables: Mapping[str, object], languages: tuple[str, str]
-) -> tuple[str, Collection[str]]:
-    """Return what a template makes of the variables, and the pictures that it asked for."""
-    template = part.template_for(languages[0] or languages[1])
+def _render(part: _Part, variables: Mapping[str, object], purse: Purse) -> str:
+    """Return what a template makes of the variables."""
+    template = part.usual
+    if part.variants:
+        template = part.template_for(purse.languages[0] or purse.languages[1])
+    purse.left = BUDGET  # each template has all of it
     try:
-        with Budget(languages) as purse:
-            output = template.render(variables)
+        output = template.render(variables)
         output.encode()  # a lone surrogate in the data is found here, where the line is known
     except UndefinedError as error:
         _raise_undefined(error, _place(part, template, error), variables)
@@ -246,7 +246,7 @@ def _render(
         file = place.rpartition(", line ")[0] or place
         hint = f"correct that line of {file}, or the value that it stumbles over"
         raise ComposeError("MR303", message, hint) from error
-    return output, purse.images
+    return output
 
 
 def _raise_undefined(
