@@ -95,6 +95,8 @@ def _read_part(data: bytes, start: int, end: int, blocks: list[_Block]) -> None:
     closing = b"--" + block.boundary + b"--\r\n"
     if not data.endswith((closing, closing + b"\r\n"), header_end, end):
         raise _UnreadableError("a multipart has no end")
+    # What stands last in it may be a multipart too, and ends before this one does.
+    end -= len(closing) + (2 if data[end - 2 : end] == b"\r\n" else 0)
     at = data.find(opening, header_end, end)
     while at >= 0:
         begin = at + len(opening)
