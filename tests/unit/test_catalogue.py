@@ -110,7 +110,7 @@ MR843 | info | Over the bulk threshold of a provider
 COMMANDS = {
     *("init", "demo", "db upgrade", "db current", "import", "plan", "start", "stop", "restart"),
     *("cancel", "resolve", "runs", "show", "results", "watch", "doctor", "explain", "send-test"),
-    *("worker", "workers"),
+    *("worker", "workers", "show-context"),
 }
 
 TEXTS = {

@@ -28,6 +28,7 @@ from msgrun.cli.results import results
 from msgrun.cli.runs import runs
 from msgrun.cli.send_test import send_test
 from msgrun.cli.show import show
+from msgrun.cli.show_context import show_context
 from msgrun.cli.start import start
 from msgrun.cli.stop import stop
 from msgrun.cli.watch import watch
@@ -63,6 +64,7 @@ _COMMANDS = (
     ("import", import_, "msgrun import customers.csv addresses.csv invoices.csv"),
     ("plan", plan, "msgrun plan monthly --period 2026-10"),
     ("send-test", send_test, "msgrun send-test monthly --to me@example.com --customer CU4242"),
+    ("show-context", show_context, "msgrun show-context monthly CU4242"),
     ("start", start, "msgrun start monthly --period previous-month"),
     ("stop", stop, "msgrun stop"),
     ("restart", restart, "msgrun restart 7 --failed"),

@@ -34,7 +34,7 @@ _MOST_DECIMALS: Final = 10
 
 @pass_context  # or Jinja would apply it once, when it compiles
 def money(_context: Context, value: object, currency: str | None) -> str:
-    """Write a sum with its currency; this takes the code of one, such as EUR."""
+    """Write a sum with its currency, as the customer's language does."""
     amount = _decimal(value)
     if currency is None:
         raise UndefinedError("the currency is empty")
@@ -47,7 +47,7 @@ def money(_context: Context, value: object, currency: str | None) -> str:
 
 @pass_context
 def date(_context: Context, value: object, style: str = "medium") -> str:
-    """Write a day: short, medium, long, full, or by a pattern of CLDR, such as "d MMMM"."""
+    """Write a day: short, medium, long, full, or by a pattern such as 'd MMMM'."""
     if value is None:
         raise UndefinedError("a date that is to be printed is empty")
     if isinstance(value, datetime):
@@ -59,7 +59,7 @@ def date(_context: Context, value: object, style: str = "medium") -> str:
 
 @pass_context
 def number(_context: Context, value: object, decimals: int | None = None) -> str:
-    """Write a number, with as many decimals as it has or as are asked for."""
+    """Write a number with its decimals, or so many of them."""
     if decimals is not None and not 0 <= decimals <= _MOST_DECIMALS:
         raise ValueError(f"a number can have 0 to {_MOST_DECIMALS} decimals, not {decimals}")
     languages = purse().languages
@@ -68,6 +68,12 @@ def number(_context: Context, value: object, decimals: int | None = None) -> str
 
 FILTERS: Final[dict[str, Callable[..., str]]] = {"money": money, "date": date, "number": number}
 """By the name that templates use."""
+
+EXAMPLES: Final = {
+    "money": "{{ invoice.total | money(invoice.currency) }}",
+    "date": "{{ invoice.date | date('long') }}",
+    "number": "{{ customer.meta.points | number(2) }}",
+}
 
 
 @lru_cache(maxsize=512)

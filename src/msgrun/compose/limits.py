@@ -223,6 +223,7 @@ def _text(_context: Context, value: object) -> object:
 
 
 def _range(*arguments: int) -> range:
+    """Count from 0, so many times."""
     numbers = safe_range(*arguments)
     spend(len(numbers))
     return numbers

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import getdoc
 from types import TracebackType
 from typing import Any, Final, NoReturn, cast
 
@@ -11,18 +12,29 @@ from jinja2.exceptions import UndefinedError
 from jinja2.utils import missing
 
 from msgrun.compose import CONTROL
-from msgrun.compose.formats import FILTERS
+from msgrun.compose.formats import EXAMPLES, FILTERS
 from msgrun.compose.images import InlineImage
 from msgrun.compose.languages import widening
 from msgrun.compose.limits import BUDGET, Budget, Purse, Sandbox, spend
 from msgrun.compose.plaintext import text_of
+from msgrun.compose.references import IMAGE
 from msgrun.compose.styles import Styles
 from msgrun.compose.templates import Library, TemplateSources
 from msgrun.errors import ComposeError
 from msgrun.model import Customer, Invoice, MessageContext
 from msgrun.suggest import nearest
 
-__all__ = ["Rendered", "Renderer", "RunInfo", "SenderInfo", "TemplateSources", "variables_of"]
+__all__ = [
+    "VARIABLES",
+    "Rendered",
+    "Renderer",
+    "RunInfo",
+    "SenderInfo",
+    "TemplateSources",
+    "filters",
+    "functions",
+    "variables_of",
+]
 
 MAX_SUBJECT: Final = 255
 
@@ -63,6 +75,17 @@ class Rendered:
     text: str | None
     html: str | None
     images: tuple[InlineImage, ...] = ()
+
+
+VARIABLES: Final[Mapping[str, tuple[type, bool]]] = {
+    "customer": (Customer, False),
+    "invoice": (Invoice, False),
+    "invoices": (Invoice, True),
+    "documents": (DocumentInfo, True),
+    "sender": (SenderInfo, False),
+    "run": (RunInfo, False),
+}
+"""The names that templates see: what each is, and whether it is a list of them."""
 
 
 def variables_of(context: MessageContext, sender: SenderInfo, run: RunInfo) -> dict[str, Any]:
@@ -215,7 +238,7 @@ def _printed(value: object) -> object:
 
 def _environment(*, autoescape: bool) -> Sandbox:
     return Sandbox(
-        records=(Customer, Invoice, DocumentInfo, SenderInfo, RunInfo),
+        records={record for record, _ in VARIABLES.values()},
         filters=FILTERS,
         autoescape=autoescape,
         undefined=_NamedUndefined,
@@ -227,6 +250,28 @@ def _environment(*, autoescape: bool) -> Sandbox:
 
 _PLAIN: Final = _environment(autoescape=False)
 _HTML: Final = _environment(autoescape=True)
+
+
+def filters() -> dict[str, str]:
+    """Return what templates can do with values, by name: what each does, in a few words."""
+    own = {name: f"{_first_words(each)}: {EXAMPLES[name]}" for name, each in FILTERS.items()}
+    # Names with a space are those that nobody can write.
+    known = {n: _first_words(each) for n, each in sorted(_HTML.filters.items()) if " " not in n}
+    return own | {name: words for name, words in known.items() if name not in own}
+
+
+def functions() -> dict[str, str]:
+    """Return what templates can call, likewise."""
+    own = {
+        IMAGE: f"{_first_words(Library.image)}: <img src=\"{{{{ image('logo.png') }}}}\">",
+        "range": f"{_first_words(_HTML.globals['range'])}: {{% for n in range(3) %}}",
+    }
+    return own | {n: _first_words(each) for n, each in _HTML.globals.items() if n not in own}
+
+
+def _first_words(function: Any) -> str:
+    described = " ".join((getdoc(function) or "").split("\n\n")[0].split())
+    return described.partition(". ")[0].rstrip(".:")
 
 
 def _render(part: _Part, variables: Mapping[str, object], purse: Purse) -> str:

@@ -224,11 +224,11 @@ class Library(BaseLoader):
             self._linked = self._environment.overlay(loader=self)
             self._linked.globals = dict(self._environment.globals)
             if self._images:
-                self._linked.globals[IMAGE] = self._image
+                self._linked.globals[IMAGE] = self.image
         return self._linked
 
-    def _image(self, name: str) -> str:
-        """Return what an <img> has as its src."""
+    def image(self, name: str) -> str:
+        """Send a PNG, JPEG or GIF along, within the HTML alone, and write its address."""
         purse().images[name] = None
         return f"cid:{self._pictures[name].content_id}"
 

@@ -13,6 +13,7 @@ from msgrun.ui.text import moment
 
 if TYPE_CHECKING:
     from msgrun.control.resolve import Resolved
+    from msgrun.control.seen import TemplateView
     from msgrun.control.send_test import Tested
     from msgrun.control.worker import Drained
     from msgrun.planning.draft import Plan
@@ -137,6 +138,21 @@ def tested_document(tested: "Tested") -> dict[str, Any]:
         "reply": reply.text if reply else outcome.text or None,
         "queue_id": outcome.queue_id or None,
         "finding": outcome.finding or None,
+    }
+
+
+def seen_document(seen: "TemplateView") -> dict[str, Any]:
+    """Return the document of `show-context`: what templates see."""
+    return {
+        "schema": SCHEMA,
+        "definition": seen.definition,
+        "customer": seen.customer,
+        "eligible": seen.eligible,
+        "language": seen.language,
+        "unknown_language": seen.unknown_language,
+        "variables": seen.variables,
+        "filters": seen.filters,
+        "functions": seen.functions,
     }
 
 
