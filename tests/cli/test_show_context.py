@@ -1,5 +1,7 @@
 """`msgrun show-context`: what templates see is what is shown."""
 
+import re
+
 import pytest
 
 from cli.golden_text import same_as_golden
@@ -18,20 +20,25 @@ def described(msgrun: Program) -> None:
     assert msgrun("import", msgrun.write("customers-more.csv", rows)).code == 0
 
 
+def without_jinja(out: str) -> str:
+    """Leave out what Jinja has: another version has more."""
+    return re.sub("(and Jinja's own:).*", r"\1 …", out)
+
+
 def test_a_customers_values_are_shown_name_by_name(msgrun: Program) -> None:
     described(msgrun)
 
     done = msgrun("show-context", "monthly", "CU1")
 
     assert done.code == ExitCode.DONE
-    same_as_golden("show_context", done.out)
+    same_as_golden("show_context", without_jinja(done.out))
 
 
 def test_the_names_and_types_are_shown_without_a_customer(msgrun: Program) -> None:
     done = msgrun("show-context", "monthly")
 
     assert done.code == ExitCode.DONE
-    same_as_golden("show_context_types", done.out)
+    same_as_golden("show_context_types", without_jinja(done.out))
 
 
 def test_the_document_holds_the_values_the_language_and_what_can_be_called(
@@ -88,12 +95,11 @@ def test_every_name_that_templates_see_is_described() -> None:
 
     seen = variables_of(context, SenderInfo("", ""), RunInfo("", ""))
 
-    assert {
+    kinds = {
         name: type(value[0]) if isinstance(value, list) else type(value)
         for name, value in seen.items()
-    } == {  # fmt: skip
-        name: record for name, (record, _) in VARIABLES.items()
     }
+    assert kinds == {name: record for name, (record, _) in VARIABLES.items()}
     assert {name for name, value in seen.items() if isinstance(value, list)} == {
         name for name, (_, many) in VARIABLES.items() if many
     }
