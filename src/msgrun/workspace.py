@@ -175,6 +175,7 @@ class Workspace:
             recipient_key=definition["recipient_key"],
             statuses=tuple(definition["statuses"]),
             documents=tuple(definition["documents"]),
+            password_key=definition["password_key"],
             selection=selection,
             own_run=own_run,
         )
@@ -274,6 +275,8 @@ class Workspace:
             redirect_to=selection.redirect_to,
             definition=frozen.name,
             period=period.label if period else "",
+            archive=definition["zip"],
+            password_key=definition["password_key"],
         )
         return Revision(
             recipe, renderer, definition["recipient_key"], tuple(definition["documents"])

@@ -31,12 +31,8 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _PASSWORD_OPTION: Final = re.compile(r"[?&][^=&]*password[^=&]*=", re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:\[[^\]]*\]|[^/?:]*)(?::[0-9]*)?(?:[/?]|$)")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_META_KEY: Final = re.compile(r"[\w.-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-UNPROTECTED: Final = (
-    "protected documents are not supported by this version; "
-    "nothing is ever sent unprotected instead"
-)
 
 
 def absolute_url(url: str, root: Path) -> str:
@@ -125,12 +121,6 @@ def _schema_names(attach: dict[str, str]) -> dict[str, str]:
     return attach
 
 
-def _unprotected(value: bool | str) -> bool | str:
-    if value:
-        raise ValueError(UNPROTECTED)
-    return value
-
-
 def _language(tag: str) -> str:
     if tag != "en":
         from babel import Locale, UnknownLocaleError  # slow to import, and seldom needed
@@ -140,6 +130,12 @@ def _language(tag: str) -> str:
         except (UnknownLocaleError, ValueError):
             raise ValueError('must be a language that is known, as in "nl" or "de-AT"') from None
     return tag
+
+
+def _meta_key(name: str) -> str:
+    if name and not _META_KEY.fullmatch(name):
+        raise ValueError("must name a field of the customers' meta, in letters, digits, ., - and _")
+    return name
 
 
 def _languages(subjects: dict[str, str]) -> dict[str, str]:
@@ -280,6 +276,9 @@ class DefinitionConfig(Section):
         documents: transformations that must all exist for an invoice.
         collate: one message for each customer instead of each invoice.
         cluster: the usual selection, like `period`.
+        zip: whether all documents go in one archive.
+        password_key: the field of the customer's meta that protects them: the archive, else each
+            PDF. A customer without a value gets nothing (MR408).
         deadline: how long a deferred message is tried, e.g. "24h"; see `deadline_delta`.
     """
 
@@ -299,8 +298,8 @@ class DefinitionConfig(Section):
     collate: bool = False
     cluster: Text | None = None
     period: PeriodText | None = None
-    zip: Annotated[bool, AfterValidator(_unprotected)] = False
-    password_key: Annotated[str, AfterValidator(_unprotected)] = ""
+    zip: bool = False
+    password_key: Annotated[str, AfterValidator(_meta_key)] = ""
     bcc: tuple[Text, ...] = ()
     enabled: bool = True
     deadline: Annotated[str, AfterValidator(_deadline)] = "24h"

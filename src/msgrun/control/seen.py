@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
-from typing import Any, Final, get_type_hints
+from typing import Any, get_type_hints
 
 from sqlalchemy import select
 
 from msgrun.compose.formats import FALLBACK, known
+from msgrun.compose.message import without_password
 from msgrun.compose.render import (
     VARIABLES,
     RunInfo,
@@ -23,9 +24,6 @@ from msgrun.model import MessageContext, Selection
 from msgrun.planning.draft import draft_run
 from msgrun.source import Narrowing
 from msgrun.workspace import Workspace
-
-HIDDEN: Final = "(not shown: password_key)"
-"""What stands in place of the password that protects a customer's documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +84,11 @@ def seen_by_templates(
         redirect_to="nobody@localhost",  # whether it was sent before does not matter here
     )
     context, eligible = _context(workspace, frozen, selection, customer)
+    context = without_password(context, definition.password_key)
     label = selection.period.label if selection.period else ""
     sender = workspace.sender_of(frozen)
     variables = variables_of(context, SenderInfo(sender.name, sender.address), RunInfo(name, label))
     told = {each: _valued(value) for each, value in variables.items()}
-    if definition.password_key in told["customer"]["meta"]:
-        told["customer"]["meta"][definition.password_key] = HIDDEN
     own = context.customer.language
     return TemplateView(
         name,

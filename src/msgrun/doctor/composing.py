@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgrun.compose.attachments import check_document
+from msgrun.compose.message import without_password
 from msgrun.compose.render import Rendered, RunInfo, SenderInfo
 from msgrun.doctor.asking import sight_of
 from msgrun.doctor.context import Context
@@ -68,7 +69,7 @@ class Composing:
         recipe = revision.recipe
         try:
             rendered = revision.renderer.render(
-                message,
+                without_password(message, recipe.password_key),
                 SenderInfo(recipe.sender_name, recipe.sender_address),
                 RunInfo(recipe.definition, recipe.period),
             )
@@ -85,6 +86,8 @@ class Composing:
         if message is None:
             return [skipped(Stage.DOCUMENTS, "no invoice")]
         findings = list(self._missing(question, wanted, message))
+        if "MR408" in question.blocked:
+            findings.append(_no_password(question))
         root = self._workspace.source.documents_root
         for document in message.documents:
             try:
@@ -191,6 +194,15 @@ def _often_blocked(question: Question, message: MessageContext) -> Iterator[Find
                 status=Status.WARN, subject=question.label,
                 remedy=f"send a PDF in place of the '{document.transformation}' document",
             )  # fmt: skip
+
+
+def _no_password(question: Question) -> Finding:
+    key, customer = question.context.frozen.definition["password_key"], question.subject.customer
+    return found(
+        "MR408", Stage.DOCUMENTS, f"customer {customer.code} has no '{key}' in its meta",
+        remedy=f"fill in '{key}' for the customer; nothing is sent unprotected",
+        subject=customer.code, cause=f"the customer has no '{key}' to protect the documents with",
+    )  # fmt: skip
 
 
 def _left_over(rendered: Rendered, context: Context) -> Iterator[Finding]:
