@@ -16,6 +16,7 @@ from sqlalchemy import (
     FromClause,
     Select,
     Table,
+    Text,
     and_,
     case,
     false,
@@ -29,7 +30,7 @@ from sqlalchemy import (
 )
 
 from msgrun.model import Period, Selection
-from msgrun.plain import PlainAddress
+from msgrun.plain import JsonText, PlainAddress
 from msgrun.schema import Tables
 from msgrun.states import MessageState
 
@@ -71,6 +72,7 @@ class Criteria:
         recipient_key: the address key that it goes to.
         statuses: the invoice statuses that it sends.
         documents: the transformations that must all be there.
+        password_key: the field of the customer's meta that must have a value; "" for none.
         selection: cluster, period and customers of the run.
         own_run: a run whose own rows do not stand in the way (re-evaluation); None for none.
         guarded: whether what was sent, or is held, stands in the way; a rehearsal only looks.
@@ -83,6 +85,7 @@ class Criteria:
     selection: Selection
     own_run: int | None = None
     guarded: bool = True
+    password_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,17 @@ def _document_missing(scene: Scene) -> ColumnElement[bool]:
     return or_(false(), *(~there for there in present))
 
 
+def _no_password(scene: Scene) -> ColumnElement[bool]:
+    key = scene.criteria.password_key
+    if not key:
+        return false()
+    value = JsonText(scene.customer.c.meta, literal(key))
+    return and_(
+        scene.customer.c.code.is_not(None),
+        func.trim(func.coalesce(value, ""), " \t\r\n", type_=Text) == "",
+    )
+
+
 _SPENT: Final = (MessageState.SENT, MessageState.BOUNCED, MessageState.IN_DOUBT)
 
 
@@ -253,6 +267,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("MR122", _other_period, in_scope=False),
     Rule("MR123", _other_status),
     Rule("MR401", _document_missing),
+    Rule("MR408", _no_password),
     Rule("MR125", _sent_before),
     Rule("MR126", _held_elsewhere),
 )

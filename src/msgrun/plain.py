@@ -1,8 +1,11 @@
-"""SQL that tells plain values cheaply: SQLite asks Python for every regular expression."""
+"""SQL that differs between databases: plain values told cheaply, and fields of JSON objects.
+
+SQLite asks Python for every regular expression.
+"""
 
 from typing import Any
 
-from sqlalchemy import Boolean
+from sqlalchemy import Boolean, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
@@ -38,6 +41,27 @@ class PlainDecimal(FunctionElement[bool]):
     type = Boolean()
     name = "plain_decimal"
     inherit_cache = True
+
+
+class JsonText(FunctionElement[str]):
+    """The text of one field of a JSON object that is kept as text; NULL where it has none."""
+
+    type = Text()
+    name = "json_text"
+    inherit_cache = True
+
+
+@compiles(JsonText, "sqlite")
+def _json_text_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(each, **options) for each in element.clauses)
+    # The quotes: a point in the name is no step down.
+    return f"CAST(json_extract({document}, '$.\"' || {key} || '\"') AS TEXT)"
+
+
+@compiles(JsonText, "postgresql")
+def _json_text_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(each, **options) for each in element.clauses)
+    return f"(CAST({document} AS JSON) ->> CAST({key} AS TEXT))"
 
 
 @compiles(PlainAddress)

@@ -112,7 +112,11 @@ def check_draft(workspace: Workspace, frozen: Frozen, draft: Draft) -> Preflight
     """
     check_sender(workspace, frozen)
     revision = workspace.revision(frozen, draft.plan.selection)
-    return check_contexts([(revision, *each) for each in draft.sample(SAMPLE)])
+    samples = draft.sample(SAMPLE)
+    if revision.renderer.languages:  # of every language one, wherever it comes
+        seen = {customer for customer, _ in samples}
+        samples += [each for each in draft.sample_languages() if each[0] not in seen]
+    return check_contexts([(revision, *each) for each in samples])
 
 
 def check_sender(workspace: Workspace, frozen: Frozen) -> None:

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
-from msgrun.config import (
-    Config,
-    DefinitionConfig,
-    ImapConfig,
-    SenderConfig,
-    ServerConfig,
-    load_templates,
-)
+from msgrun.compose.gathering import gather_templates
+from msgrun.config import Config, DefinitionConfig, ImapConfig, SenderConfig, ServerConfig
 from msgrun.database import Database
 from msgrun.eligibility import Criteria
 from msgrun.errors import ComposeError, NotFoundError, PreflightError, UsageError
@@ -79,14 +73,14 @@ class Workspace:
         return Journals.of(self.database, self.config.path.parent)
 
     def freeze(self, name: str) -> Frozen:
-        """Return a definition with its template texts, as they are today.
+        """Return a definition with its templates and all that they refer to, as they are today.
 
         Raises:
             NotFoundError: no such definition, or it is disabled.
             ConfigError: a template file cannot be read.
         """
         definition = self.config.definition(name)
-        templates = load_templates(self.config, name)
+        templates = gather_templates(self.config, name)
         return Frozen(name, definition.model_dump(mode="json"), templates)
 
     def definition_of(self, frozen: Frozen) -> DefinitionConfig:
@@ -187,6 +181,7 @@ class Workspace:
             recipient_key=definition["recipient_key"],
             statuses=tuple(definition["statuses"]),
             documents=tuple(definition["documents"]),
+            password_key=definition["password_key"],
             selection=selection,
             own_run=own_run,
             guarded=guarded,
@@ -282,10 +277,8 @@ class Workspace:
         from msgrun.compose.render import Renderer, TemplateSources
 
         sender, definition = self.sender_of(frozen), frozen.definition
-        sources = {part: text for part, (_, text) in frozen.templates.items()}
-        names = {part: name for part, (name, _) in frozen.templates.items()}
         try:
-            renderer = Renderer(TemplateSources(names=names, **sources))
+            renderer = Renderer(TemplateSources.of(frozen.templates, definition))
         except ComposeError as error:
             raise PreflightError(f"{error.message} ({error.finding})", error.hint) from error
         period = selection.period
@@ -299,6 +292,8 @@ class Workspace:
             redirect_to=selection.redirect_to,
             definition=frozen.name,
             period=period.label if period else "",
+            archive=definition["zip"],
+            password_key=definition["password_key"],
         )
         return Revision(
             recipe, renderer, definition["recipient_key"], tuple(definition["documents"])

@@ -115,6 +115,7 @@ COMMANDS = {
     *("schedule list", "schedule run-due", "schedule install"),
     *("schedule pause", "schedule resume"),
     *("preview", "rehearse"),
+    *("show-context",),
 }
 
 TEXTS = {

@@ -202,10 +202,13 @@ ENTRIES = (
         "MR408",
         "Password key without a value",
         "error",
-        "The definition protects its documents with a value that each customer should have, and "
-        "this customer has none. Nothing is ever sent unprotected instead, so the message is not "
-        "sent. This version does not protect documents yet: it refuses the setting "
-        "`password_key`, and the code is kept for the version that does.",
-        "Fill in the value for the customer in the billing data.",
+        "The definition protects its documents with a value that each customer should have in "
+        "its meta, under the name that `password_key` gives, and this customer has none, or none "
+        "that can be a password. Nothing is ever sent unprotected instead, so the invoice is "
+        "skipped. A document that is no PDF cannot have a password of its own and fails likewise, "
+        "unless `zip = true` puts all documents in one archive. The evidence shows the customer "
+        "and the field, never the value.",
+        "Fill in the value for the customer in the billing data, or set `zip = true` if a document "
+        "is no PDF. Then run `msgrun restart RUN --failed`.",
     ),
 )

@@ -36,6 +36,7 @@ from msgrun.cli.runs import runs
 from msgrun.cli.schedule import schedule
 from msgrun.cli.send_test import send_test
 from msgrun.cli.show import show
+from msgrun.cli.show_context import show_context
 from msgrun.cli.start import start
 from msgrun.cli.stop import stop
 from msgrun.cli.watch import watch
@@ -73,6 +74,7 @@ _COMMANDS = (
     ("preview", preview, "msgrun preview monthly CU4242 --out CU4242.eml"),
     ("rehearse", rehearse, "msgrun rehearse monthly --period 2026-10 --into rehearsal"),
     ("send-test", send_test, "msgrun send-test monthly --to me@example.com --customer CU4242"),
+    ("show-context", show_context, "msgrun show-context monthly CU4242"),
     ("start", start, "msgrun start monthly --period previous-month"),
     ("stop", stop, "msgrun stop"),
     ("restart", restart, "msgrun restart 7 --failed"),

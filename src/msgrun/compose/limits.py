@@ -5,10 +5,12 @@ or a text without end fails one message instead of taking the machine down with 
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import wraps
 from math import prod
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from jinja2 import nodes, pass_context
@@ -39,7 +41,23 @@ _WIDE_FIELD: Final = re.compile(
     r"|\{[^{}]*(?:\{|[0-9]{5})"  # '{:99999}'.format(1), '{:{w}}'.format(1, w=99999)
 )
 
-_purse: ContextVar[list[int] | None] = ContextVar("_purse", default=None)
+
+@dataclass(slots=True)
+class Purse:
+    """What belongs to one rendering: a macro of another file reaches it too.
+
+    Attributes:
+        left: iterations, calls and characters that may still be spent.
+        languages: the customer's, as the source has it, and the definition's; "" for none.
+        images: names of the pictures that the template has asked for, in order.
+    """
+
+    left: int = BUDGET
+    languages: tuple[str, str] = ("", "")
+    images: dict[str, None] = field(default_factory=dict)
+
+
+_purse: ContextVar[Purse | None] = ContextVar("_purse", default=None)
 
 
 class OverspentError(Exception):
@@ -47,10 +65,15 @@ class OverspentError(Exception):
 
 
 class Budget:
-    """Gives the templates that are rendered in a `with` block a full purse."""
+    """Gives the templates of one message, rendered in a `with` block, a full purse."""
 
-    def __enter__(self) -> None:
-        self._token = _purse.set([BUDGET])
+    def __init__(self, languages: tuple[str, str] = ("", "")) -> None:
+        self._languages = languages
+
+    def __enter__(self) -> Purse:
+        purse = Purse(BUDGET, self._languages)
+        self._token = _purse.set(purse)
+        return purse
 
     def __exit__(self, *_error: object) -> None:
         _purse.reset(self._token)
@@ -65,9 +88,14 @@ def spend(cost: int) -> None:
     purse = _purse.get()
     if purse is None:
         return
-    purse[0] -= cost
-    if purse[0] < 0:
+    purse.left -= cost
+    if purse.left < 0:
         raise OverspentError(f"it takes more than {BUDGET:,} iterations and characters")
+
+
+def purse() -> Purse:
+    """Return the purse of the rendering that goes on; an empty one outside of any."""
+    return _purse.get() or Purse()
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -77,13 +105,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     Args:
         records: classes whose instances hold data alone, in all that begins with a letter.
+        filters: more of them, by name.
         options: for Jinja's environment.
     """
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, records: Collection[type], **options: Any) -> None:
+    def __init__(
+        self,
+        records: Collection[type],
+        filters: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.filters |= filters
         self._records = frozenset(records)
         self.globals["range"] = _range
         del self.globals["lipsum"], self.filters["random"]
@@ -139,23 +174,35 @@ class _Meter(NodeTransformer):
         node.body.insert(0, _payment(node))
         return node
 
+    def visit_Block(self, node: nodes.Block) -> nodes.Block:  # noqa: N802
+        self.generic_visit(node)
+        node.body.insert(0, _payment(node))
+        return node
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
         self.generic_visit(node)
         return _filter(node, _TEXT)
 
 
-def metered(tree: nodes.Template) -> nodes.Template:
-    """Return a parsed template in which loops, macros and `~` are paid for."""
+def metered(tree: nodes.Template, *, called: bool = False) -> nodes.Template:
+    """Return a parsed template in which loops, macros, blocks and `~` are paid for.
+
+    Args:
+        tree: as Jinja has parsed it.
+        called: whether other templates use it, maybe in a loop: then all of it is paid for.
+    """
     _Meter().visit(tree)
+    if called:
+        tree.body.insert(0, _payment(tree))
     return tree
 
 
-def _payment(node: nodes.For | nodes.Macro) -> nodes.ExprStmt:
+def _payment(node: nodes.For | nodes.Macro | nodes.Block | nodes.Template) -> nodes.ExprStmt:
     """Return a statement that pays for one pass: a step, and the words that stand in the body."""
     texts = [each.data for part in node.body for each in part.find_all(nodes.TemplateData)]
     texts += [each.value for part in node.body for each in part.find_all(nodes.Const)]
     cost = 1 + sum(len(text) for text in texts if isinstance(text, str))
-    line = node.lineno
+    line = node.lineno or 1
     payment = _filter(nodes.Const(None, lineno=line), _STEP, nodes.Const(cost, lineno=line))
     return nodes.ExprStmt(payment, lineno=line)
 
@@ -176,6 +223,7 @@ def _text(_context: Context, value: object) -> object:
 
 
 def _range(*arguments: int) -> range:
+    """Count from 0, so many times."""
     numbers = safe_range(*arguments)
     spend(len(numbers))
     return numbers

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Final
 
 from msgrun.compose.attachments import Attachment, load_document
 from msgrun.compose.mime import Head, Mailbox, mailbox, write_message
+from msgrun.compose.protection import password_of, protect
 from msgrun.compose.render import Rendered, Renderer, RunInfo, SenderInfo
 from msgrun.compose.reread import ExpectedHeaders, verify_headers
 from msgrun.errors import ComposeError
@@ -20,6 +21,7 @@ REDIRECT_FIELD: Final = "X-Msgrun-Redirected-From"
 
 _CONTENT: Final = ("Content-Type", "Content-Transfer-Encoding")
 _ATTACHED: Final = (*_CONTENT, "Content-Disposition")
+_INLINE: Final = (*_CONTENT, "Content-ID", "Content-Disposition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Recipe:
         documents_root: the folder that paths of documents stay under.
         redirect_to: every message goes there instead, marked so, without blind copies.
         period: the period's label, for templates.
+        archive: whether all documents go in one archive.
+        password_key: the field of the customer's meta that protects them; "" for none.
     """
 
     definition: str
@@ -47,6 +51,8 @@ class Recipe:
     documents_root: Path = Path()
     redirect_to: str | None = None
     period: str = ""
+    archive: bool = False
+    password_key: str = ""
 
 
 def compose(
@@ -71,9 +77,13 @@ def compose(
     Raises:
         ComposeError: with the finding that says why: MR512 is the leak guard, MR105 no recipient,
             MR107 and MR108 a recipient's address, MR203 another address, MR302 to MR305 the
-            templates, MR401 to MR407 the documents.
+            templates, MR401 to MR408 the documents.
     """
     _guard(context, recipients)
+    password = None
+    if recipe.password_key:
+        password = password_of(context.customer.meta, recipe.password_key)
+        context = without_password(context, recipe.password_key)
     documents = _wanted(recipe, context)
     head_to = _to(recipe, recipients)
     rendered = renderer.render(
@@ -83,12 +93,27 @@ def compose(
     )
     loaded = [load_document(document, recipe.documents_root) for document in documents]
     _guard_attachments(context, documents, loaded)
+    if recipe.archive or password:
+        loaded = protect(loaded, archive=recipe.archive, password=password, seed=message_id)
     head = _head(recipe, context, rendered, to=head_to, message_id=message_id, date=date)
-    written = write_message(head, rendered.text, rendered.html, _distinct(loaded))
+    written = write_message(head, rendered.text, rendered.html, _distinct(loaded), rendered.images)
     data = written.data
     verify_headers(data, _expected(head, rendered, len(loaded)))
     digest = hashlib.sha256(data).hexdigest()
     return _envelope(recipe, head), ComposedMessage(data, digest, message_id, date, written.plain)
+
+
+def without_password(context: MessageContext, key: str) -> MessageContext:
+    """Return what templates may see: no message tells the password that protects it.
+
+    Args:
+        context: what a message is made of.
+        key: the field of the customer's meta; "" for none.
+    """
+    if key not in context.customer.meta:
+        return context
+    meta = {name: value for name, value in context.customer.meta.items() if name != key}
+    return replace(context, customer=replace(context.customer, meta=meta))
 
 
 def _leak(message: str) -> ComposeError:
@@ -222,8 +247,11 @@ def _expected(head: Head, rendered: Rendered, attachments: int) -> ExpectedHeade
     top = ["From", "To", *(["Reply-To"] if head.reply_to else [])]
     top += ["Subject", "Date", "Message-ID", "MIME-Version", "Auto-Submitted"]
     top += [name for name, _ in head.extra]
-    both = rendered.text is not None and rendered.html is not None
-    parts = [_CONTENT[:1], _CONTENT, _CONTENT] if both else [_CONTENT]
+    parts: list[tuple[str, ...]] = [_CONTENT]
+    if rendered.images:
+        parts = [_CONTENT[:1], _CONTENT, *[_INLINE] * len(rendered.images)]
+    if rendered.text is not None and rendered.html is not None:
+        parts = [_CONTENT[:1], _CONTENT, *parts]
     if attachments:
         parts = [_CONTENT[:1], *parts, *[_ATTACHED] * attachments]
     blocks = ((*top, *parts[0]), *parts[1:])

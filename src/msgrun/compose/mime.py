@@ -16,6 +16,7 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 
 from msgrun.compose import CONTROL, FORGING
 from msgrun.compose.attachments import Attachment
+from msgrun.compose.images import InlineImage
 from msgrun.compose.lines import is_plain
 from msgrun.compose.parts import LINE, LONG, attachment_part, multipart, text_part
 from msgrun.errors import ComposeError
@@ -121,11 +122,16 @@ class Written:
 
 
 def write_message(
-    head: Head, text: str | None, html: str | None, attachments: Sequence[Attachment]
+    head: Head,
+    text: str | None,
+    html: str | None,
+    attachments: Sequence[Attachment],
+    images: Sequence[InlineImage] = (),
 ) -> Written:
     """Write the whole message: CRLF only, 7-bit clean unless an address needs SMTPUTF8.
 
-    At least one of `text` and `html` is given. The same input makes the same bytes.
+    At least one of `text` and `html` is given. The same input makes the same bytes. Pictures
+    travel beside the HTML that shows them: mixed(alternative(text, related(html, images)), files).
 
     Raises:
         ComposeError: a header value holds a control character or "=?" (MR304 the subject,
@@ -137,6 +143,9 @@ def write_message(
         for subtype, body in (("plain", text), ("html", html))
         if body is not None
     ]
+    if images and html is not None:
+        pictures = [image.part for image in images]
+        bodies[-1] = multipart("related", head.message_id, [bodies[-1], *pictures])
     content = bodies[0]
     if len(bodies) > 1:
         content = multipart("alternative", head.message_id, bodies)

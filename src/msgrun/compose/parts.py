@@ -77,12 +77,12 @@ def attachment_part(attachment: Attachment) -> Part:
     fields = (
         f"Content-Type: {attachment.media_type}\r\n"
         "Content-Transfer-Encoding: base64\r\n"
-        f"Content-Disposition: attachment{_filename_parameters(attachment.filename)}\r\n"
+        f"Content-Disposition: attachment{filename_parameters(attachment.filename)}\r\n"
     ).encode("ascii")
     return Part([fields, *base64_lines(attachment.content)], (fields,))
 
 
-def _filename_parameters(name: str) -> str:
+def filename_parameters(name: str) -> str:
     """Return `filename`, and in front of it RFC 2231's form where ASCII alone cannot say it."""
     if _PLAIN_FILENAME.fullmatch(name):
         return f';\r\n filename="{name}"'
@@ -117,7 +117,9 @@ def multipart(subtype: str, message_id: str, parts: Sequence[Part]) -> Part:
     """Put parts together in one."""
     boundary = _boundary(subtype, message_id, parts)
     opening = b"--" + boundary
-    fields = f"Content-Type: multipart/{subtype};\r\n".encode("ascii")
+    # RFC 2387, 3.1: readers that know nothing else go by the type.
+    root = ' type="text/html";\r\n' if subtype == "related" else ""
+    fields = f"Content-Type: multipart/{subtype};\r\n{root}".encode("ascii")
     pieces = [fields + b' boundary="' + boundary + b'"\r\n']
     unencoded = pieces.copy()
     for part in parts:

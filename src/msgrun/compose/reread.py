@@ -18,7 +18,7 @@ _FIELD: Final = re.compile(
     rf"([!-9;-~]+):({_TEXT}{{0,900}}(?:\r\n[ \t]+(?![ \t]){_TEXT}{{1,900}})*)\r\n"
 )
 _MULTIPART: Final = re.compile(
-    r"[ \t]*multipart/[\w+.-]+;[ \t\r\n]*"
+    r"[ \t]*multipart/[\w+.-]+;[ \t\r\n]*(?:type=\"text/html\";[ \t\r\n]*)?"
     r"boundary=(?:\"([\w'()+,./:=? -]{0,69}[\w'()+,./:=?-])\"|([\w'+.-]{1,70}))",
     re.IGNORECASE | re.ASCII,
 )
@@ -95,6 +95,8 @@ def _read_part(data: bytes, start: int, end: int, blocks: list[_Block]) -> None:
     closing = b"--" + block.boundary + b"--\r\n"
     if not data.endswith((closing, closing + b"\r\n"), header_end, end):
         raise _UnreadableError("a multipart has no end")
+    # What stands last in it may be a multipart too, and ends before this one does.
+    end -= len(closing) + (2 if data[end - 2 : end] == b"\r\n" else 0)
     at = data.find(opening, header_end, end)
     while at >= 0:
         begin = at + len(opening)

@@ -28,12 +28,9 @@ _DEADLINE: Final = re.compile(r"([1-9][0-9]{0,3})(m|h|d)")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 _PASSWORD_OPTION: Final = re.compile(r"[?&][^=&]*password[^=&]*=", re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:\[[^\]]*\]|[^/?:]*)(?::[0-9]*)?(?:[/?]|$)")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_META_KEY: Final = re.compile(r"[\w.-]+")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-UNPROTECTED: Final = (
-    "protected documents are not supported by this version; "
-    "nothing is ever sent unprotected instead"
-)
 
 
 def absolute_url(url: str, root: Path) -> str:
@@ -110,10 +107,28 @@ def _schema_names(attach: dict[str, str]) -> dict[str, str]:
     return attach
 
 
-def _unprotected(value: bool | str) -> bool | str:
-    if value:
-        raise ValueError(UNPROTECTED)
-    return value
+def _language(tag: str) -> str:
+    if tag != "en":
+        from babel import Locale, UnknownLocaleError  # slow to import, and seldom needed
+
+        try:
+            Locale.parse(tag.replace("_", "-"), sep="-")
+        except (UnknownLocaleError, ValueError):
+            raise ValueError('must be a language that is known, as in "nl" or "de-AT"') from None
+    return tag
+
+
+def _meta_key(name: str) -> str:
+    if name and not _META_KEY.fullmatch(name):
+        raise ValueError("must name a field of the customers' meta, in letters, digits, ., - and _")
+    return name
+
+
+def _languages(subjects: dict[str, str]) -> dict[str, str]:
+    for tag in subjects:
+        if not _LANGUAGE.fullmatch(tag):
+            raise ValueError(f'{tag!r} must be a language, as in nl = "…" or "de-AT" = "…"')
+    return subjects
 
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
@@ -257,10 +272,19 @@ class DefinitionConfig(Section):
         from_key: names the sender, `recipient_key` the key of the customers' addresses.
         statuses: the invoice statuses that are sent.
         subject: the template itself, or `subject_file` the file that holds it.
-        text: the file of the plain text body, `html` of the HTML body; one or both.
+        subjects: the subject in other languages, by tag, e.g. nl = "Factuur {{ invoice.number }}".
+        text: the file of the plain text body, `html` of the HTML body; one or both. Files beside
+            them are for customers of that language: `monthly.nl.txt` beside `monthly.txt`.
+        text_from_html: whether the plain text is derived from the HTML where there is no `text`.
+        css: a file of styles that are written into the HTML's elements; `inline_css` says whether
+            those of the HTML's own <style> are, too.
+        language: how sums, dates and numbers are written for customers without a language.
         documents: transformations that must all exist for an invoice.
         collate: one message for each customer instead of each invoice.
         cluster: the usual selection, like `period`.
+        zip: whether all documents go in one archive.
+        password_key: the field of the customer's meta that protects them: the archive, else each
+            PDF. A customer without a value gets nothing (MR408).
         deadline: how long a deferred message is tried, e.g. "24h"; see `deadline_delta`.
     """
 
@@ -269,14 +293,19 @@ class DefinitionConfig(Section):
     statuses: Annotated[tuple[Text, ...], Field(min_length=1)] = ("Approved",)
     subject: Text | None = None
     subject_file: Text | None = None
+    subjects: Annotated[dict[str, Text], AfterValidator(_languages)] = Field(default_factory=dict)
     text: Text | None = None
     html: Text | None = None
+    text_from_html: bool = True
+    css: Text | None = None
+    inline_css: bool = True
+    language: Annotated[str, AfterValidator(_language)] = "en"
     documents: tuple[Text, ...] = ()
     collate: bool = False
     cluster: Text | None = None
     period: PeriodText | None = None
-    zip: Annotated[bool, AfterValidator(_unprotected)] = False
-    password_key: Annotated[str, AfterValidator(_unprotected)] = ""
+    zip: bool = False
+    password_key: Annotated[str, AfterValidator(_meta_key)] = ""
     bcc: tuple[Text, ...] = ()
     enabled: bool = True
     deadline: Span = "24h"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgrun.compose.attachments import check_document
+from msgrun.compose.message import without_password
 from msgrun.compose.render import Rendered, RunInfo, SenderInfo
 from msgrun.doctor.asking import sight_of
 from msgrun.doctor.context import Context
@@ -68,7 +69,7 @@ class Composing:
         recipe = revision.recipe
         try:
             rendered = revision.renderer.render(
-                message,
+                without_password(message, recipe.password_key),
                 SenderInfo(recipe.sender_name, recipe.sender_address),
                 RunInfo(recipe.definition, recipe.period),
             )
@@ -85,6 +86,8 @@ class Composing:
         if message is None:
             return [skipped(Stage.DOCUMENTS, "no invoice")]
         findings = list(self._missing(question, wanted, message))
+        if "MR408" in question.blocked:
+            findings.append(_no_password(question))
         root = self._workspace.source.documents_root
         for document in message.documents:
             try:
@@ -193,6 +196,15 @@ def _often_blocked(question: Question, message: MessageContext) -> Iterator[Find
             )  # fmt: skip
 
 
+def _no_password(question: Question) -> Finding:
+    key, customer = question.context.frozen.definition["password_key"], question.subject.customer
+    return found(
+        "MR408", Stage.DOCUMENTS, f"customer {customer.code} has no '{key}' in its meta",
+        remedy=f"fill in '{key}' for the customer; nothing is sent unprotected",
+        subject=customer.code, cause=f"the customer has no '{key}' to protect the documents with",
+    )  # fmt: skip
+
+
 def _left_over(rendered: Rendered, context: Context) -> Iterator[Finding]:
     """Yield MR305 for each part in which a place holder is left over as it was written."""
     parts = {"subject": rendered.subject, "text": rendered.text, "html": rendered.html}
@@ -224,8 +236,8 @@ def settings_drift(context: Context) -> Iterator[str]:
     if context.was is None or context.today is None or context.run is None:
         return
     then, now = _settings(context.was), _settings(context.today.frozen)
-    for name in sorted({*then, *now}):
-        old, new = then.get(name), now.get(name)
+    for name in sorted({*then} & {*now}):  # a run of an earlier version has fewer settings
+        old, new = then[name], now[name]
         if old != new:
             has = f"run {context.run.id} had {old!r}; msgrun.toml has {new!r} now"
             yield f"{name}: {has}"
@@ -241,7 +253,13 @@ def template_drift(context: Context) -> Iterator[str]:
         old, new = then.get(part, ("", ""))[1], now.get(part, ("", ""))[1]
         if old == new:
             continue
-        if max(len(old), len(new)) <= _SHORT and "\n" not in old + new:
+        if not new:
+            yield f"{part}: run {run.id} had it; it is gone now"
+        elif not old:
+            yield f"{part}: run {run.id} did not have it; it is there now"
+        elif part.startswith("image:"):
+            yield f"{part}: differs from that of run {run.id}"
+        elif max(len(old), len(new)) <= _SHORT and "\n" not in old + new:
             yield f"{part}: run {run.id} had {old!r}; it is {new!r} now"
         else:
             yield f"{part}: {_first_difference(old, new, run.id)}"

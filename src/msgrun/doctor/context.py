@@ -6,7 +6,8 @@ from datetime import date
 
 from sqlalchemy import Connection, select
 
-from msgrun.config import DefinitionConfig, load_templates
+from msgrun.compose.gathering import gather_templates
+from msgrun.config import DefinitionConfig
 from msgrun.eligibility import verdicts
 from msgrun.errors import ConfigError, NotFoundError
 from msgrun.ledger import runs
@@ -95,7 +96,7 @@ def definition_today(workspace: Workspace, name: str) -> Today:
     readable = config.model_copy(update={"definitions": {name: enabled}})
     content = definition.model_dump(mode="json")
     try:
-        templates = load_templates(readable, name)
+        templates = gather_templates(readable, name)
     except ConfigError as error:
         return Today(Frozen(name, content, {}), definition.enabled, error)
     return Today(Frozen(name, content, templates), definition.enabled)

@@ -10,7 +10,9 @@ from msgrun.ledger.rows import MessageRow
 from msgrun.states import MessageState, RunStatus
 from msgrun.suggest import near_miss
 
-_RULES_OF_ROWS = frozenset({"MR101", "MR102", "MR105", "MR107", "MR123", "MR125", "MR126", "MR401"})
+_RULES_OF_ROWS = frozenset(
+    {"MR101", "MR102", "MR105", "MR107", "MR123", "MR125", "MR126", "MR401", "MR408"}
+)
 """Reasons of skipped rows that may have gone away since."""
 
 

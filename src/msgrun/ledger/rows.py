@@ -82,7 +82,8 @@ class Frozen:
 
     Attributes:
         definition: the section of `msgrun.toml`, as JSON values.
-        templates: part ("subject", "text", "html") to (file name, source text).
+        templates: part ("subject", "text", "html", and what these refer to: see
+            `compose.gathering`) to (file name, source text; of a picture, base64).
     """
 
     name: str

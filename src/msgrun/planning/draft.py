@@ -44,6 +44,7 @@ from msgrun.planning.scope import (
     recheck_guard,
 )
 from msgrun.source import Live, Narrowing, Source
+from msgrun.source.mapping import AnyRow
 from msgrun.states import MessageState
 
 T = TypeVar("T")
@@ -114,16 +115,44 @@ class Draft:
         """Return the first messages as (customer, context), as the source has them now."""
         with self._connection.begin():
             rows = eligible_rows(self._connection, self._scope, count, collate=self._collate)
-            wanted = [
-                (customer, [row.invoice for row in group])
-                for (customer, _), group in groupby(rows, key=lambda row: (row[0], row[1]))
-            ]
-            contexts = self._source.load(
-                self._connection,
-                wanted,
-                key=self._criteria.recipient_key,
-                transformations=self._criteria.documents,
+            return self._loaded(rows)
+
+    def sample_languages(self) -> list[tuple[str, MessageContext | None]]:
+        """Return the first message for each language that customers have, likewise."""
+        scope, customer = self._scope, self._facts.customers
+        spoken = scope.alias("spoken")
+        first = (
+            select(func.min(spoken.c.place))
+            .join(customer, customer.c.code == spoken.c.customer)
+            .where(spoken.c.reason.is_(None), customer.c.language.is_not(None))
+            .group_by(customer.c.language)
+        )
+        chosen = scope.alias("chosen")
+        columns = (scope.c.customer, scope.c.bundle, scope.c.invoice)
+        rows = (
+            select(*columns)
+            .join(
+                chosen,
+                (chosen.c.customer == scope.c.customer) & (chosen.c.bundle == scope.c.bundle),
             )
+            .where(scope.c.reason.is_(None), chosen.c.place.in_(first))
+            .order_by(scope.c.place)
+        )
+        with self._connection.begin():
+            return self._loaded(self._connection.execute(rows).all())
+
+    def _loaded(self, rows: Sequence[AnyRow]) -> list[tuple[str, MessageContext | None]]:
+        """Return what messages are made of; `rows` hold customer, bundle and invoice, in order."""
+        wanted = [
+            (customer, [row.invoice for row in group])
+            for (customer, _), group in groupby(rows, key=lambda row: (row[0], row[1]))
+        ]
+        contexts = self._source.load(
+            self._connection,
+            wanted,
+            key=self._criteria.recipient_key,
+            transformations=self._criteria.documents,
+        )
         return [(customer, each) for (customer, _), each in zip(wanted, contexts, strict=True)]
 
     def outline(self, *, sendable: bool = False) -> Iterator[Planned]:

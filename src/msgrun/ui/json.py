@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from msgrun.control.preview import Preview, PreviewedInvoice
     from msgrun.control.rehearse import Rehearsed
     from msgrun.control.resolve import Resolved
+    from msgrun.control.seen import TemplateView
     from msgrun.control.send_test import Tested
     from msgrun.control.worker import Drained
     from msgrun.ledger.purge import Order, Survey
@@ -330,6 +331,21 @@ def bounces_document(taken: "Taken", found: Sequence[Returned], *, dry_run: bool
             }
             for one in found
         ],
+    }
+
+
+def seen_document(seen: "TemplateView") -> dict[str, Any]:
+    """Return the document of `show-context`: what templates see."""
+    return {
+        "schema": SCHEMA,
+        "definition": seen.definition,
+        "customer": seen.customer,
+        "eligible": seen.eligible,
+        "language": seen.language,
+        "unknown_language": seen.unknown_language,
+        "variables": seen.variables,
+        "filters": seen.filters,
+        "functions": seen.functions,
     }
 
 
