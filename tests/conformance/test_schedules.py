@@ -125,14 +125,22 @@ def test_a_changed_timetable_runs_no_slot_of_the_past(desk: Office, sink: Sink) 
     assert not sink.received
 
 
-def test_a_late_slot_still_means_its_own_month(
-    sqlite_database: Database, tmp_path: Path, sink: Sink
+@pytest.mark.parametrize(
+    ("cron", "now"),
+    [
+        ("0 7 1 * *", datetime(2026, 12, 1, 5, tzinfo=UTC)),  # an hour before the next slot
+        ("30 0 1 * *", datetime(2026, 10, 31, 23, 30, tzinfo=UTC)),  # it is November in Amsterdam
+    ],
+)
+def test_previous_month_is_seen_from_the_slots_day_in_its_time_zone(
+    sqlite_database: Database, tmp_path: Path, sink: Sink, cron: str, now: datetime
 ) -> None:
-    world = make_world(sqlite_database, tmp_path, sink.port)
-    office = make_office(world, grace="40d")
+    desk = make_office(make_world(sqlite_database, tmp_path, sink.port), grace="40d")
+    desk.world.reconfigure("0 7 1 * *", cron)
+    assert desk.did(BEFORE - DAY) == []
 
-    assert office.did(SLOT + timedelta(days=28)) == [("started", ExitCode.DONE)]  # 29 November
-    assert office.world.runs()[0].period_label == "2026-10"
+    assert desk.did(now) == [("started", ExitCode.DONE)]
+    assert desk.world.runs()[0].period_label == "2026-10"
     assert sent_once(sink)
 
 
@@ -271,6 +279,15 @@ def test_a_slot_that_another_host_plans_is_left_to_it_for_half_an_hour(office: O
 
     assert office.did(SLOT + 29 * MINUTE) == []
     assert office.did(SLOT + 31 * MINUTE) == [("started", ExitCode.DONE)]
+
+
+def test_a_slot_of_a_live_process_is_not_lost_when_that_number_is_anothers(desk: Office) -> None:
+    database = desk.world.database
+    with database.write() as connection:
+        assert slots.take(connection, database.tables, "first", SLOT, SLOT) is not None
+
+    assert desk.did(SLOT + 3 * HOUR) == [], "this process lives, and may still be planning"
+    assert desk.did(SLOT + 5 * HOUR) == [("started", ExitCode.DONE)]
 
 
 def test_a_process_that_wakes_after_its_slot_was_taken_over_writes_no_run(

@@ -49,6 +49,15 @@ collate = false                       # true: one message for all invoices of a 
 # cluster = "All Customers"           # the usual selection; else every customer
 period = "previous-month"             # the usual period
 deadline = "24h"                      # so long a deferred message is tried again
+
+# [schedules.monthly]                 # `msgrun schedule install` says what starts it
+# definition = "monthly"
+# cron = "0 7 1 * *"                  # minute hour day month weekday
+# timezone = "Europe/Amsterdam"       # default: UTC
+
+# [notify]                            # who is told when a scheduled run does not end well
+# mail = ["billing-ops@example.com"]
+# sender = "billing"
 """
 
 _TEXT: Final = """\

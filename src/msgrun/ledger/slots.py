@@ -24,6 +24,9 @@ from msgrun.states import SlotState
 LEASE: Final = timedelta(minutes=30)
 """How long a slot is left to a process of another host that has taken it and plans."""
 
+LONGEST: Final = timedelta(hours=4)
+"""The same for a process of this host: its number may be another's by then."""
+
 S = SlotState
 
 
@@ -76,7 +79,7 @@ class SlotRow:
         if self.state is not S.TAKEN:
             return False
         if is_of_this_boot(self.host, self.boot_id):
-            return not is_gone(self.pid)
+            return not is_gone(self.pid) and now < self.taken_at + LONGEST
         return now < self.taken_at + LEASE
 
 
