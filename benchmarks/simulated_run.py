@@ -10,9 +10,9 @@ from simulated_costs import Cost, Costs, Result, Scenario
 
 FROM, TO = 0.2, 0.9  # of the acceptances: what is counted, as in workers.py
 
-CLAIM = 144  # src/msgrun/delivery/feeder.py
+MOST_CLAIMED = 144  # src/msgrun/delivery/feeder.py
 BATCH = 48
-LEAST_AHEAD = 240
+LEAST_AHEAD = 120
 AHEAD_BYTES = 32 * 1024 * 1024
 LOOK_AGAIN = 1.0
 AT_ONCE = 2  # src/msgrun/delivery/composers.py
@@ -176,7 +176,8 @@ class Worker:
         self._threads = scenario.processes == 1
         ahead = max(8 * scenario.connections, LEAST_AHEAD)
         self._ahead = min(ahead, max(AHEAD_BYTES // max(scenario.size, 1), 1))
-        self._enough = self._ahead - min(CLAIM, self._ahead // 3)
+        self._at_once = max(min(MOST_CLAIMED, self._ahead // 3), min(BATCH, self._ahead))
+        self._enough = self._ahead - min(self._at_once, self._ahead // 3)
         self._held = 0
         self._pieces: deque[Piece] = deque()
         self._queue: deque[float] = deque()
@@ -210,7 +211,7 @@ class Worker:
     def _feed(self) -> Steps:
         while self._world.pending:
             yield from self._until_wanted()
-            piece = self._put("claims", min(self._ahead - self._held, CLAIM))
+            piece = self._put("claims", min(self._ahead - self._held, self._at_once))
             yield piece.done
             if not piece.moments:
                 yield LOOK_AGAIN

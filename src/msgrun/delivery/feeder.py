@@ -23,11 +23,11 @@ from msgrun.states import MessageState, RunStatus
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _LOOK_FOR_RESENDS_SECONDS: Final = 30.0  # a person may resolve a doubt while we wait
 
-LEAST_AHEAD: Final = 240
+LEAST_AHEAD: Final = 120
 """Messages held at least, so that few connections do not make a commit of every claim."""
 
 _AHEAD_BYTES: Final = 32 * 1024 * 1024  # of composed messages that wait, about
-_CLAIM: Final = 144  # messages claimed at a time
+_MOST_CLAIMED: Final = 144  # messages at a time
 _BATCH: Final = 48  # messages composed at a time: the first of them leaves when the last is made
 
 
@@ -134,8 +134,10 @@ class Feeder:
 
     async def _claim(self) -> Sequence[Claim]:
         job, floor = self._job, self._floor
-        wanted = min(self._ahead - len(floor.held), _CLAIM)
-        floor.enough = self._ahead - min(_CLAIM, self._ahead // 3)
+        # With few connections less at a time, or one of several workers would hold a whole run.
+        at_once = max(min(_MOST_CLAIMED, self._ahead // 3), min(_BATCH, self._ahead))
+        wanted = min(self._ahead - len(floor.held), at_once)
+        floor.enough = self._ahead - min(at_once, self._ahead // 3)
         if len(floor.held) > floor.enough:
             return ()
         tries = 0
