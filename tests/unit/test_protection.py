@@ -135,3 +135,12 @@ def test_what_is_no_password_is_told(value: object) -> None:
 def test_a_number_can_be_a_password() -> None:
     assert password_of({"pin": 4711}, "pin") == "4711"
     assert password_of({"pin": SECRET}, "pin") == SECRET
+
+
+def test_a_pdf_is_never_protected_alike_twice_so_its_resend_is_refused() -> None:
+    first, again = (
+        protect([PDF], archive=False, password="4711", seed="<1@a.test>")[0].sha256
+        for _ in range(2)
+    )
+
+    assert first != again
