@@ -77,8 +77,17 @@ def test_json_has_all_of_the_message(attached: Program) -> None:
     assert (document["to"], document["bcc"]) == (["one@cu1.test"], ["b@acme.test"])
     (enclosed,) = document["attachments"]
     assert enclosed == {"filename": "i1.pdf", "media_type": "application/pdf", "size": len(PDF)}
+    assert document["text_from_html"] is False, "it leaves with a text part of its own"
+    assert "https://acme.test/pay" in document["text"]
+
+
+def test_html_that_leaves_alone_is_shown_as_text(attached: Program) -> None:
+    attached.edit('html = "invoice.html"', 'html = "invoice.html"\ntext_from_html = false')
+
+    document = attached("preview", "monthly", "CU1", "--json").json
+
     assert document["text_from_html"] is True
-    assert "- pay <https://acme.test/pay>" in document["text"]
+    assert "https://acme.test/pay" in document["text"]
 
 
 def test_nothing_is_written_or_sent_or_held(msgrun: Program, sink: Sink) -> None:

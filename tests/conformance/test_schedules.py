@@ -355,8 +355,9 @@ def test_a_paused_run_is_resumed_within_the_grace_time_unless_a_person_has_to_lo
             run = desk.world.database.tables.run
             connection.execute(run.update().values(status="paused", reason=reason))
 
-    pause_run("MR512")
-    assert desk.did(SLOT + HOUR) == []
+    for reason in ("MR512", "MR506"):
+        pause_run(reason)
+        assert desk.did(SLOT + HOUR) == []
     pause_run("MR603")
     assert desk.did(SLOT + DAY + MINUTE) == []
     assert [each for each, _ in desk.did(SLOT + DAY)] == ["resumed"]

@@ -2,11 +2,9 @@
 
 from datetime import UTC, datetime
 
-import pytest
-
 from msgrun.compose.attachments import Attachment
 from msgrun.compose.mime import Head, Mailbox, write_message
-from msgrun.ui.letter import read_letter, text_of
+from msgrun.ui.letter import read_letter
 
 HEAD = Head(
     Mailbox("b@acme.test", "Äcme"),
@@ -34,20 +32,3 @@ def test_where_there_is_only_html_its_text_is_read_out_of_it() -> None:
     letter = read_letter(write_message(HEAD, None, "<p>Hello<br>you</p>", []).data)
 
     assert (letter.text, letter.derived, list(letter.attachments)) == ("Hello\nyou\n", True, [])
-
-
-@pytest.mark.parametrize(
-    ("html", "text"),
-    [
-        ("<p>one</p>\n\n<p>two  words</p>", "one\n\ntwo words\n"),
-        ("<head><title>no</title><style>p{}</style></head><script>x()</script>yes", "yes\n"),
-        ("<a href='https://pay.test/1'>pay</a> now", "pay <https://pay.test/1> now\n"),
-        ("<a href='https://pay.test'>https://pay.test</a>", "https://pay.test\n"),
-        ("<ul><li>a</li><li><b>b</b>c</li></ul>", "- a\n\n- bc\n"),
-        ("<tr><td>a</td><td>b</td></tr>", "a  b\n"),
-        ("&lt;b&gt; &amp; &euro;", "<b> & €\n"),
-        ("<img alt='Logo' src='x'><p>unclosed", "Logo\nunclosed\n"),
-    ],
-)
-def test_html_becomes_lines(html: str, text: str) -> None:
-    assert text_of(html) == text

@@ -20,7 +20,8 @@ A slot goes this way, and every step of it is one transaction:
 - **The run was written and its process died**: `started`; the next call resumes it, as
   `start --once` does, however late that is, because half of the customers wait. Deferred messages
   are tried when they are due. One that the server paused is resumed within the grace time. One that
-  a person or a signal stopped, or the leak guard paused, is left to a person, and told.
+  a person or a signal stopped, or that was paused by the leak guard or for one refusal after the
+  other (MR506), is left to a person, and told.
 - **Too late** is later than `grace` with `missed = "run"`, later than 5 minutes with "skip". Of
   several slots that passed, the latest alone may still be run.
 - **A new schedule** begins with the first call that sees it, as does one whose cron or time zone
@@ -64,6 +65,9 @@ from msgrun.workspace import Workspace
 
 _MOST_MISSED: Final = 1000
 """So many missed slots are recorded at once, the latest."""
+
+_REFUSED: Final = "MR506"
+"""Why a run was paused in which the server refused several recipients in a row."""
 
 S = SlotState
 Clock = Callable[[Connection], datetime]
@@ -160,6 +164,9 @@ class _Office:
                 stays = left_alone(workspace, workspace.freeze(run.definition), run)
             except MsgrunError as error:
                 return self._not_started(row, error)
+            if stays is None and (run.status, run.reason) == (RunStatus.PAUSED, _REFUSED):
+                # Each further try would have some more customers refused.
+                stays = Ending(summary_of(workspace, run.id))
             if stays is not None:
                 return self._stays(row, stays)
         return self._resume(row, run, now)
