@@ -83,6 +83,7 @@ WITHOUT_DATABASE: Final = {"journal.written"}
 HOW_OFTEN: Final = {
     "plan.writing": 1, "plan.written": 1, "claim.writing": 2, "claim.written": 2,
     "compose.done": 2, "connect.done": 1, "finish.writing": 1, "finish.committed": 1,
+    "intent.writing": 10, "record.writing": 10,  # a commit holds one for each connection
 }  # fmt: skip
 """How often a run reaches a step at least; those of single messages, once for each."""
 

@@ -190,11 +190,11 @@ def lease_is_over(world: World) -> bool:
 def test_a_worker_frozen_within_a_transaction_is_taken_over_too(
     postgresql_database: Database, tmp_path: Path
 ) -> None:
-    take_over_within_a_transaction(postgresql_database, tmp_path, "intent.writing")
+    take_over_within_a_transaction(postgresql_database, tmp_path, "intent.writing=freeze@2")
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("point", ["claim.writing", "record.writing"])
+@pytest.mark.parametrize("point", ["claim.writing=freeze", "record.writing=freeze"])
 def test_a_worker_frozen_within_any_transaction_is_taken_over_too(
     postgresql_database: Database, tmp_path: Path, point: str
 ) -> None:
@@ -204,7 +204,7 @@ def test_a_worker_frozen_within_any_transaction_is_taken_over_too(
 def take_over_within_a_transaction(database: Database, folder: Path, point: str) -> None:
     """Freeze a worker that holds locks of rows, and take over once its lease is over."""
     with TakeOver.at(database, folder) as scene:
-        frozen = launch(folder, "start", failpoint=f"{point}=freeze@2", lease=LEASE)
+        frozen = launch(folder, "start", failpoint=point, lease=LEASE)
         await_stop(frozen)
         until(lambda: lease_is_over(scene.world))
         successor = launch(folder, "restart", lease=LEASE)

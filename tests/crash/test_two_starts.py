@@ -30,7 +30,8 @@ from msgrun.states import MessageState, RunStatus
 STARTS = 20
 CUSTOMERS = 3
 ONE_RUN = {"run": 1, "run_revision": 1, "message": CUSTOMERS, "message_invoice": CUSTOMERS,
-           "worker": 1, "event": 2, "attempt": 0, "server": 0}  # fmt: skip
+           "worker": 1, "event": 2, "attempt": 0, "server": 0,
+           "schedule": 0, "slot": 0, "news": 0}  # fmt: skip
 """What a run writes until its first answer; its events are "planned" and "running"."""
 
 
@@ -126,7 +127,7 @@ def _forker() -> Iterator[Callable[[World], Starts]]:
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    assert json.loads(lines.get(timeout=30)) == {"ready": True}
+    assert json.loads(lines.get(timeout=90)) == {"ready": True}
 
     def start_all(world: World) -> Starts:
         output = world.folder / "output"
@@ -141,8 +142,8 @@ def _forker() -> Iterator[Callable[[World], Starts]]:
         yield start_all
     finally:
         orders.close()
-        process.wait(timeout=30)
-        listener.join(timeout=30)
+        process.wait(timeout=90)
+        listener.join(timeout=90)
         source.close()
 
 

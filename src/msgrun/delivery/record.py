@@ -61,7 +61,7 @@ class Recorder:
         try:
             await self._floor.write(work, patience=0)
         except DatabaseError:
-            await self._record_late(ready, settlement, work)
+            await self._write_late(work, self._kept(ready, settlement))
         reach("record.committed")
         self._tell(ready, settlement, due_at)
 
@@ -77,7 +77,9 @@ class Recorder:
             if written.exception() is None:
                 self._accepted(ready, settlement, recorded)
                 return
-            late = asyncio.create_task(self._accept_late(ready, settlement, recorded))
+            # At once: the sender learns of the same trouble next, and must not be quicker.
+            entry = self._kept(ready, settlement)
+            late = asyncio.create_task(self._accept_late(ready, settlement, recorded, entry))
             self._late.add(late)
             late.add_done_callback(self._late.discard)
 
@@ -94,7 +96,11 @@ class Recorder:
             recorded.set_result(None)
 
     async def _accept_late(
-        self, ready: Ready, settlement: Settlement, recorded: asyncio.Future[None]
+        self,
+        ready: Ready,
+        settlement: Settlement,
+        recorded: asyncio.Future[None],
+        entry: Entry | None,
     ) -> None:
         """Record an acceptance that the database did not take at once."""
 
@@ -102,7 +108,7 @@ class Recorder:
             self._settle(connection, ready, settlement)
 
         try:
-            await self._record_late(ready, settlement, work)
+            await self._write_late(work, entry)
         except Exception as error:  # noqa: BLE001 - raised when the senders have ended
             self._floor.fail(error)
             self._floor.let_go(ready.claim.id)
@@ -111,17 +117,16 @@ class Recorder:
         else:
             self._accepted(ready, settlement, recorded)
 
-    async def _record_late(
-        self,
-        ready: Ready | Unsendable,
-        settlement: Settlement,
-        work: Callable[[Connection], None],
-    ) -> None:
-        """Keep what must not be forgotten in the journal, then try again for a while."""
-        entry = None
-        if is_answer(settlement) and isinstance(ready, Ready):
-            entry = self._entry(ready, settlement)
-            self._keep(self._job.journal.add, entry)
+    def _kept(self, ready: Ready | Unsendable, settlement: Settlement) -> Entry | None:
+        """Keep what must not be forgotten in the journal; None for what may be."""
+        if not (is_answer(settlement) and isinstance(ready, Ready)):
+            return None
+        entry = self._entry(ready, settlement)
+        self._keep(self._job.journal.add, entry)
+        return entry
+
+    async def _write_late(self, work: Callable[[Connection], None], entry: Entry | None) -> None:
+        """Try for a while to write what the database did not take; then the journal need not."""
         await self._floor.write(work)
         if entry is not None:
             self._keep(self._job.journal.take_back, entry)
