@@ -1,5 +1,6 @@
 """Composing on a thread and in a process of its own: the same bytes, the same errors."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Sequence
@@ -104,3 +105,13 @@ async def test_the_process_ends_with_its_composer(world: World) -> None:
     composer.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_one_that_is_closed_while_it_starts_leaves_no_process(world: World) -> None:
+    run, _ = planned(world)
+    composer = ProcessComposer(kitchen_of(world, run))
+    beginning = asyncio.create_task(composer.begin())
+    await asyncio.sleep(0)  # it has been told to start
+    await asyncio.to_thread(composer.close)
+    await beginning
+    assert composer.pid is None

@@ -133,7 +133,8 @@ class ProcessComposer:
         return [_made(claim, each) for claim, each in zip(claims, answer, strict=True)]
 
     def _close(self) -> None:
-        with self._here:
+        with self._asking, self._here:  # one that is just starting is waited for, and ended too
+            self._begun = True
             self._end()
             self._kitchen.close()
 

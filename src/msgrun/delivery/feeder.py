@@ -80,12 +80,12 @@ class Feeder:
 
     async def _begin_process(self) -> None:
         """Have a process compose instead of the thread here, once it has started."""
-        composer = ProcessComposer(self._kitchen())
+        composer, ready = ProcessComposer(self._kitchen()), False
         try:
             ready = await composer.begin()
-        except asyncio.CancelledError:
-            composer.close()
-            raise
+        finally:
+            if not ready:  # there can be none, or nothing is left to compose: it may still start
+                await asyncio.to_thread(composer.close)
         if ready:
             self._employ(composer)
             self._off_duty = self._composers[0]
