@@ -227,11 +227,3 @@ class Outcome:
     refused: tuple[Refusal, ...] = ()
     refused_bcc: tuple[Refusal, ...] = ()
     finding: str = ""
-
-
-class Codes(StrEnum):
-    """What becomes of the customers' codes when personal data is purged."""
-
-    KEEP = "keep"
-    HASH = "hash"
-    REMOVE = "remove"

@@ -46,6 +46,14 @@ class SlotState(StrEnum):
     MISSED = "missed"  # it is not run any more, and why not is on record
 
 
+class Codes(StrEnum):
+    """What becomes of the customers' codes when personal data is purged."""
+
+    KEEP = "keep"
+    HASH = "hash"
+    REMOVE = "remove"
+
+
 R, M = RunStatus, MessageState
 
 RUN_MOVES: Final[dict[tuple[RunStatus, RunStatus], str]] = {

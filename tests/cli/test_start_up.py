@@ -41,6 +41,7 @@ def test_help_imports_nothing_that_only_work_needs(tmp_path: Path) -> None:
     said, modules = imported(tmp_path, "--help")
     assert "restart" in said
     assert not packages(modules) & (HEAVY | OF_A_LOOK | {f"msgrun.{name}" for name in OURS})
+    assert not modules & {"msgrun.model", "asyncio"}
 
 
 def test_completion_imports_nothing_that_only_work_needs(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from msgrun.ledger import purge as purging
 from msgrun.ledger import runs, views
 from msgrun.ledger.purge import Order, Survey, purge, survey
 from msgrun.ledger.rows import Summary
-from msgrun.model import Codes
 from msgrun.report import read_report
-from msgrun.states import MessageState, RunStatus
+from msgrun.states import Codes, MessageState, RunStatus
 
 M = MessageState
 SECRET = "Zanzibar"

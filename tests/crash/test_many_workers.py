@@ -162,7 +162,10 @@ def taken_over(world: World) -> int:
 def test_four_workers_share_one_rate(
     postgresql_database: Database, tmp_path: Path, nursery: Nursery, tally: Tally
 ) -> None:
-    shared_rate(postgresql_database, tmp_path, nursery, tally, customers=200, rate=1200, lowest=0.0)
+    # In eight seconds one late MAIL is two percent: the campaign looks closer.
+    shared_rate(
+        postgresql_database, tmp_path, nursery, tally, customers=200, rate=1200, within=(0.0, 1.1)
+    )
 
 
 @pytest.mark.campaign
@@ -171,7 +174,13 @@ def test_four_workers_hold_the_rate_within_two_percent(
     postgresql_database: Database, tmp_path: Path, nursery: Nursery, tally: Tally
 ) -> None:
     shared_rate(
-        postgresql_database, tmp_path, nursery, tally, customers=4000, rate=RATE, lowest=0.98
+        postgresql_database,
+        tmp_path,
+        nursery,
+        tally,
+        customers=4000,
+        rate=RATE,
+        within=(0.98, 1.02),
     )
 
 
@@ -183,7 +192,7 @@ def shared_rate(
     *,
     customers: int,
     rate: int,
-    lowest: float,
+    within: tuple[float, float],
 ) -> None:
     """Let four workers send under one rate, and count the MAILs of all but begin and end."""
     with counting_sink(folder / "mail") as sink:
@@ -198,7 +207,7 @@ def shared_rate(
     moments = sorted(sink.mails)
     middle = moments[customers // 10 : -customers // 10]
     held = (len(middle) - 1) / (middle[-1] - middle[0]) * 60 / rate
-    assert lowest <= held <= 1.02, f"{held:.2%} of the rate"
+    assert within[0] <= held <= within[1], f"{held:.2%} of the rate"
     tally.add(
         f"rate shared by {WORKERS} workers", tried=1, messages=customers,
         note=f"{held:.1%} of {rate:,} a minute",

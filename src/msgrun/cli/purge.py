@@ -10,7 +10,7 @@ import typer
 from msgrun.cli import options
 from msgrun.cli.opening import ask, is_interactive, open_database, printer_for
 from msgrun.errors import NotFoundError, UsageError
-from msgrun.model import Codes
+from msgrun.states import Codes
 
 if TYPE_CHECKING:
     from msgrun.database import Database

@@ -1,7 +1,5 @@
 """`msgrun schedule install`: let cron or systemd call `run-due` each minute."""
 
-import difflib
-import getpass
 import os
 import shutil
 import sys
@@ -119,6 +117,8 @@ class _Installer:
 
     def systemd(self, *, user: bool, write: bool) -> dict[str, Any]:
         """Print the units, or write those of this user."""
+        import getpass
+
         from msgrun.control import schedule_install as made
 
         units = made.systemd_units(self._place, user=None if user else getpass.getuser())
@@ -177,6 +177,8 @@ class _Installer:
         return False
 
     def _show(self, name: str, before: "Sequence[str]", after: "Sequence[str]") -> bool:
+        import difflib
+
         lines = list(difflib.unified_diff(before, after, name, name, lineterm="", n=1))
         for line in lines:
             style = {"+": "green", "-": "red"}.get(line[:1], "")

@@ -19,9 +19,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select, updat
 from msgrun.database import Database
 from msgrun.ledger.rows import RunRow
 from msgrun.ledger.runs import add_event, lock_run
-from msgrun.model import Codes
 from msgrun.schema import Tables
-from msgrun.states import UNFINISHED, MessageState, RunStatus
+from msgrun.states import UNFINISHED, Codes, MessageState, RunStatus
 
 CHUNK: Final = 500
 """Messages changed in one transaction: a run beside it waits no longer than for those."""
