@@ -115,3 +115,15 @@ async def test_one_that_is_closed_while_it_starts_leaves_no_process(world: World
     await asyncio.to_thread(composer.close)
     await beginning
     assert composer.pid is None
+
+
+async def test_a_process_that_dies_between_two_questions_is_done_without(world: World) -> None:
+    run, claims = planned(world)
+    for _ in range(5):
+        composer = ProcessComposer(kitchen_of(world, run))
+        assert await composer.begin()
+        assert composer.pid is not None
+        os.kill(composer.pid, signal.SIGKILL)
+        made = await asyncio.gather(*(composer.compose(claims) for _ in range(6)))
+        composer.close()
+        assert [[each.claim for each in batch] for batch in made] == [list(claims)] * 6

@@ -114,17 +114,18 @@ class ProcessComposer:
                 return self._ask(claims)
             except (OSError, EOFError):
                 pass
-        with self._here:
+        with self._asking, self._answering:  # nobody may use a pipe that is being closed
             self._end()
+        with self._here:
             return self._kitchen.compose(claims)
 
     def _ask(self, claims: Sequence[Claim]) -> list[Ready | Unsendable]:
         """Ask the process; answers are waited for in the order of the questions."""
-        process = self._process
-        if process is None:
-            raise EOFError
         with ExitStack() as turn:
             with self._asking:
+                process = self._process
+                if process is None:
+                    raise EOFError
                 write_packet(_pipe(process.stdin), claims)
                 turn.enter_context(self._answering)
             answer = read_packet(_pipe(process.stdout))
@@ -133,7 +134,11 @@ class ProcessComposer:
         return [_made(claim, each) for claim, each in zip(claims, answer, strict=True)]
 
     def _close(self) -> None:
-        with self._asking, self._here:  # one that is just starting is waited for, and ended too
+        with (
+            self._asking,
+            self._answering,
+            self._here,
+        ):  # one that is just starting is waited for, and ended too
             self._begun = True
             self._end()
             self._kitchen.close()

@@ -43,7 +43,6 @@ class Feeder:
         self._ahead = self._most_ahead
         self._composers: list[Composer] = []
         self._idle: asyncio.Queue[Composer] = asyncio.Queue()
-        self._beginning: set[asyncio.Task[None]] = set()
         self._off_duty: Composer | None = None
         self._last_number = 0  # of those claimed
         self._whole_look_at = 0.0  # of the boot clock
@@ -54,13 +53,13 @@ class Feeder:
         try:
             async with asyncio.TaskGroup() as composing:
                 self._employ(ThreadComposer(self._kitchen()))
-                for _ in range(1, self._job.processes):
-                    begun = composing.create_task(self._begin_process())
-                    begun.add_done_callback(self._beginning.discard)
-                    self._beginning.add(begun)
+                beginning = [
+                    composing.create_task(self._begin_process())
+                    for _ in range(1, self._job.processes)
+                ]
                 await self._claim_all(composing)
-                for begun in self._beginning:
-                    begun.cancel()
+                for each in beginning:
+                    each.cancel()
         except Exception as error:  # noqa: BLE001 - raised when the senders have ended
             floor.fail(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
         finally:
